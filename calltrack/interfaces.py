@@ -1,0 +1,122 @@
+"""Every extension point of calltrack, in one place: what a plugin author reads first.
+
+Imports nothing but zope.interface. Values named here live in `calltrack.tracking.model`, errors in
+`calltrack.errors`. All methods are called in the reactor thread and must not block it. Where a
+method answers with a Deferred, every outcome is listed; any other failure is taken for a bug of the
+plugin, is logged with its traceback and counts as StoreUnavailable.
+"""
+
+from zope.interface import Interface
+
+
+class IScenarioSource(Interface):
+    """Says where a call to a substitution number goes and which visit or channel it belongs to."""
+
+    def lookup(dialled: str, caller: str, at: float):
+        """The route of a call to `dialled` (E.164 digits, no plus) from `caller` (the same, or "" when
+        withheld) at `at` (seconds since the Unix epoch).
+
+        Fires with a `Route`; a Route without targets means: known, but nowhere to go. Fires with None
+        for a number that is nobody's. The caller gives it a time budget (200 ms unless configured) and
+        cancels the Deferred when that is over; on time-out or failure the call goes on with the last
+        known routing. Called once a call, concurrently for many calls.
+        """
+
+    def last_known(dialled: str):
+        """The last known `Route` for `dialled` from memory at once, without attribution, or None.
+        Must not raise and must not wait: it is what keeps calls ringing when all else is down."""
+
+
+class IMediaRelay(Interface):
+    """Carries the media of calls between their parties, so that neither sees the other's address."""
+
+    def open(call_id: str, on_timeout):
+        """A new `IMediaSession` for one call. `on_timeout()` is called once, from the reactor, when a
+        connected session that is not on hold has carried no packet for the configured time.
+        Raises MediaUnavailable when the relay cannot take another call."""
+
+
+class IMediaSession(Interface):
+    """The media of one call. Parties are named "caller", "target-1", "target-2" ...
+
+    Ports are taken when a description is first rewritten for a party and kept until the party is
+    dropped or the session closed, so a repeated offer shows the same ports. Descriptions are bytes of
+    application/sdp (RFC 8866); everything not understood passes unchanged and in place.
+    """
+
+    def offer(source: str, target: str, sdp: bytes, source_host: str, target_host: str, allow: tuple = ()):
+        """Rewrite an offer that `source` made, for `target` (RFC 3264). Hosts are address literals that
+        each party's signalling goes to: they choose address family and local address. `allow`: codec
+        names to keep, most wanted first; empty keeps all.
+
+        Fires with the rewritten description. Fails with UnusableSDP (nothing usable in it, or no codec
+        left) or MediaUnavailable (no ports).
+        """
+
+    def answer(source: str, target: str, sdp: bytes, source_host: str, target_host: str):
+        """Rewrite the answer that `source` gave to an offer of `target`; outcomes as of `offer`. From
+        now on media flows between the two (early media, when the session is not connected yet)."""
+
+    def connect(party: str):
+        """`party` has answered the call: only it and "caller" hear each other from now on, every
+        other party is dropped. Starts the media timeout. Idempotent."""
+
+    def drop(party: str):
+        """Forget a party that did not get the call. Unknown names are ignored."""
+
+    def figures():
+        """The `MediaFigures` up to now."""
+
+    def close():
+        """Stop relaying, give the ports back (after quarantine), return the final `MediaFigures`.
+        Idempotent; later calls return the same figures."""
+
+
+class ICallRecordStore(Interface):
+    """Keeps call records. The ledger batches writes, retries them and spools them to a file while the
+    store is away, so an implementation only has to be honest about failure."""
+
+    def write(records: list):
+        """Insert or replace `CallRecord`s by id, all or none. A record that is final is never replaced
+        by one that is not; writing the same record twice changes nothing.
+        Fires with None when they are durable. Fails with StoreUnavailable when none was written."""
+
+    def get(call_id: str):
+        """Fires with the `CallRecord`, or fails with NoSuchObject."""
+
+    def list(limit: int = 100, project: int | None = None, status: str | None = None, before: str | None = None):
+        """Fires with a list of at most `limit` records, newest first, without ladders; `before`: only
+        records older than the call with this id. Fails with StoreUnavailable."""
+
+    def unfinished():
+        """Fires with the records that are still ACTIVE, oldest first."""
+
+
+class ICatalogStore(Interface):
+    """Keeps projects, numbers and scenarios. Rules are checked before values get here (see
+    `calltrack.tracking.catalog`); a store checks only what needs its atomicity: ids, uniqueness."""
+
+    def add_project(project):
+        """Store a `Project` whose id is 0; fires with it, its id assigned."""
+
+    def add_scenario(scenario):
+        """Store a `Scenario` whose id is 0; fires with it, its id assigned. Fails with NoSuchObject
+        when the project does not exist."""
+
+    def add_number(number):
+        """Store a `Number`; fires with it. Fails with InvalidField when it belongs to somebody already,
+        NoSuchObject when its project or scenario does not exist."""
+
+    def replace(value):
+        """Store a changed `Project`, `Scenario` or `Number` over the one with the same id (or number);
+        fires with it. Fails with NoSuchObject."""
+
+    def remove(value):
+        """Delete a `Scenario` or `Number`; fires with None, also when it was gone already."""
+
+    def snapshot():
+        """Fires with `(version, projects, scenarios, numbers)`: an int that grows with each change made
+        by anyone, and three lists."""
+
+    def version():
+        """Fires with the version alone; cheap, asked twice a second."""

@@ -1,0 +1,178 @@
+"""The values of call tracking: projects, numbers, scenarios, targets, routes, call records.
+
+All are frozen and JSON-serialisable by msgspec. Knows no SIP, no SQL, no sockets, no clock.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+TargetKind = Literal["account", "sip", "phone"]
+RingMode = Literal["in-order", "all"]
+Status = Literal["ACTIVE", "ANSWER", "BUSY", "NOANSWER", "CANCEL", "CONGESTION", "CHANUNAVAIL"]
+
+DEFAULT_RING_TIME = 20.0  # seconds
+DEFAULT_TARGET_CALLS = 15  # calls at once to one target, as in the exchanges this is modelled on
+
+
+class Project(msgspec.Struct, frozen=True, kw_only=True):
+    """One tracked business or site."""
+
+    id: int
+    name: str
+    key: str  # public: names the project in the snippet's address
+    sites: tuple[str, ...] = ()
+    enabled: bool = True
+    max_calls: int = 0  # calls at once; 0 = no limit
+    max_rate: float = 0.0  # calls a second; 0 = no limit
+    target_call_time: float = 30.0  # seconds of conversation that make a call a target call
+    default_target: str = ""  # a target address, for numbers without a scenario; "" = none
+
+
+class Addressing(msgspec.Struct, frozen=True, kw_only=True):
+    """A target's addressing profile: where the forwarded INVITE carries the dialled number."""
+
+    request_user: Literal["address", "dialled"] = "address"
+    dialled_in: tuple[Literal["to", "diversion", "p-called-party-id"], ...] = ()
+    caller_id: tuple[Literal["p-asserted-identity", "remote-party-id"], ...] = ()  # beside From
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A forwarding target: where a call may ring."""
+
+    kind: TargetKind
+    address: str  # sip: "sip:office@example.com:5062;transport=tcp"; phone: "+74951234567"; account: ""
+    ring_time: float = DEFAULT_RING_TIME  # seconds
+    max_calls: int = DEFAULT_TARGET_CALLS  # calls at once; 0 = no limit
+    max_rate: float = 0.0  # calls a second; 0 = no limit
+    allow: tuple[str, ...] = ()  # codec names in order of preference; empty = as offered
+    addressing: Addressing = Addressing()
+
+    @property
+    def label(self) -> str:
+        """How records and limits name the target: ``sip:office@example.com``, ``phone:+7495…``, ``account``."""
+        if self.kind == "phone":
+            return "phone:" + self.address
+        return self.address if self.kind == "sip" else "account"
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """How a project's numbers are shown and where their calls go."""
+
+    id: int
+    project: int
+    name: str
+    kind: Literal["static", "dynamic"] = "static"
+    marker: str = ""  # the channel's marker, of a static scenario
+    targets: tuple[Target, ...] = ()
+    ring: RingMode = "in-order"
+    enabled: bool = True
+
+
+class Number(msgspec.Struct, frozen=True, kw_only=True):
+    """A substitution number: digits of its E.164 form without the plus."""
+
+    number: str
+    project: int
+    scenario: int | None = None
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A visit or channel that a call may belong to, and why."""
+
+    visit: int | None = None
+    marker: str = ""
+    reason: str = ""
+
+
+class Attribution(msgspec.Struct, frozen=True, kw_only=True):
+    """Which visit or channel a call belongs to, with the candidates and the reason."""
+
+    visit: int | None = None
+    marker: str = ""
+    reason: str = ""  # "static channel", "exact lease", "lookup failed: timeout" ...
+    candidates: tuple[Candidate, ...] = ()
+
+    @property
+    def channel(self) -> str:
+        """What `x-roistat` says: the visit number, or of a static channel its marker."""
+        return str(self.visit) if self.visit is not None else self.marker
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """What a scenario source says of one dialled number. No targets: known, but nowhere to go."""
+
+    dialled: str  # digits
+    project: int
+    scenario: int | None = None
+    targets: tuple[Target, ...] = ()
+    ring: RingMode = "in-order"
+    attribution: Attribution = Attribution()
+    project_max_calls: int = 0
+    project_max_rate: float = 0.0
+    target_call_time: float = 30.0
+    header_prefix: str = "x-roistat"
+
+
+class StreamFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What one party sent us in one stream kind (audio, or all streams together)."""
+
+    packets: int = 0
+    bytes: int = 0
+    lost: int = 0  # by sequence numbers, RFC 3550 A.3
+    jitter_ms: float = 0.0  # interarrival jitter, RFC 3550 A.8
+    strangers: int = 0  # packets dropped because they came from another source
+
+
+class MediaFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Media of a call by party. `verdict`: "both-ways", "caller-silent", "target-silent", "none"."""
+
+    caller: StreamFigures = StreamFigures()
+    target: StreamFigures = StreamFigures()
+    verdict: str = "none"
+
+
+class LadderStep(msgspec.Struct, frozen=True, array_like=True):
+    """One SIP message of a call: when, between whom, which."""
+
+    at_ms: int  # milliseconds since the call was created
+    side: str  # "caller", "target-1", "target-2" ...
+    sent: bool  # True: calltrack sent it; False: received
+    text: str  # "INVITE", "200 OK (INVITE)" ...
+    sdp: bool = False
+
+
+class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The one record that a call leaves. Times are milliseconds since the Unix epoch, UTC."""
+
+    id: str
+    project: int | None = None
+    scenario: int | None = None
+    caller: str = ""
+    callee: str = ""  # the dialled number, digits
+    target: str = ""  # label of the target that answered, or of the last one tried
+    trunk: str = ""
+    created: int
+    ringing: int | None = None
+    answered: int | None = None
+    ended: int | None = None
+    duration: float = 0.0  # seconds, created to ended
+    waiting_time: float = 0.0  # seconds, created to answered (or to ended)
+    answer_duration: float = 0.0  # seconds, answered to ended
+    status: Status = "ACTIVE"
+    hangup: str = ""  # "caller", "target" or "engine"
+    sip_code: int = 0
+    q850: int = 0
+    reason: str = ""  # in words, where the status does not say it all: "unknown-number", "limit:project" ...
+    attribution: Attribution = Attribution()
+    target_call: bool = False
+    new_caller: bool | None = None
+    media: MediaFigures = MediaFigures()
+    recording: str = ""
+    ladder: tuple[LadderStep, ...] = ()
+
+    @property
+    def final(self) -> bool:
+        return self.status != "ACTIVE"
