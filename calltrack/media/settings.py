@@ -1,0 +1,16 @@
+"""What can be configured of media. Knows no TOML and no sockets."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class MediaSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``[media]``: where the relay's ports are and how long it waits."""
+
+    relay: str = "twisted"  # a plugin's name
+    listen: tuple[str, ...] = ("0.0.0.0",)  # address literals, at most one of each family
+    advertise: tuple[str, ...] = ()  # address literals written into descriptions; () = those of `listen`
+    ports: tuple[int, int] = (20000, 29999)  # first and last, both included
+    timeout: float = 60.0  # seconds without a packet that end a call; 0 = never
+    quarantine: float = 10.0  # seconds a port rests before it is used again
