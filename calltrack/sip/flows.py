@@ -1,0 +1,237 @@
+"""Flows and the thin Twisted protocols under them: UDP sockets and TCP connections (RFC 3261 section 18,
+RFC 5626). Knows bytes, addresses and framing; no transactions.
+
+A flow is where messages came from and where answers go. Sending either hands the bytes to the kernel or
+raises TransportFailure; nothing else comes out of it, whatever the address.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Callable, NamedTuple
+
+from twisted.internet import error, protocol
+from twisted.logger import Logger
+
+from calltrack.errors import MalformedMessage, TransportFailure
+from calltrack.sip.framing import PONG, Framer
+from calltrack.sip.uri import is_literal
+from calltrack.timers import Timers
+
+log = Logger()
+
+FIRST_MESSAGE_TIME = 10.0  # seconds a TCP peer has to finish each message it has begun, and its first
+MAX_UNSENT = 256 * 1024  # bytes a TCP peer may leave unread before it is cut off
+DATAGRAMS = 65535  # largest datagram to read; Twisted's default of 8192 truncates silently
+
+
+class Address(NamedTuple):
+    """A transport address. `host` is an address literal without brackets."""
+
+    host: str
+    port: int
+
+
+def check_address(host: str, port: int) -> Address:
+    """The address, when a message can be sent to it; raises TransportFailure."""
+    if not isinstance(port, int) or not 0 < port < 65536:
+        raise TransportFailure(f"port {port} is outside 1 to 65535")
+    if not is_literal(host):
+        raise TransportFailure(f"{host!r} is not an address literal")
+    return Address(host, port)
+
+
+class Flow:
+    """One way to a peer. `transport`: "udp" or "tcp"; `remote` and `local`: Address."""
+
+    __slots__ = ("_write", "local", "remote", "reliable", "transport")
+
+    def __init__(self, transport: str, local: Address, remote: Address, write: Callable[[bytes, Any], None]):
+        self.transport = transport
+        self.reliable = transport != "udp"
+        self.local = local
+        self.remote = remote
+        self._write = write
+
+    def send(self, data: bytes) -> None:
+        """Send one message. Raises TransportFailure."""
+        self._write(data, self.remote)
+
+    @property
+    def open(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return f"<{self.transport} flow to {self.remote.host} port {self.remote.port}>"
+
+
+class UDPSocket(protocol.DatagramProtocol):
+    """A bound UDP socket. `received(data, flow)` gets each datagram.
+
+    Reading is Twisted's (it reads until the socket is empty); writing goes straight to the socket, since
+    every address has been checked before it gets here.
+    """
+
+    noisy = False
+
+    def __init__(self, received: Callable[[bytes, Flow], None]) -> None:
+        self._received = received
+        self.local = Address("", 0)
+        self.dropped = 0  # datagrams the kernel did not take
+
+    def startProtocol(self) -> None:
+        host = self.transport.getHost()
+        self.local = Address(host.host, host.port)
+        handle = getattr(self.transport, "getHandle", None)
+        self._sendto = handle().sendto if handle is not None else self.transport.write
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        if len(datagram) < 8:  # CRLF keep-alives and STUN crumbs
+            return
+        try:
+            self._received(datagram, Flow("udp", self.local, Address(addr[0], addr[1]), self.write))
+        except Exception:  # a bug of ours must cost one message, not the socket
+            log.failure("could not process a datagram from {addr}", addr=addr)
+
+    def flow(self, remote: Address) -> Flow:
+        return Flow("udp", self.local, remote, self.write)
+
+    def write(self, data: bytes, remote: Address) -> None:
+        try:
+            self._sendto(data, remote)
+        except (BlockingIOError, InterruptedError):
+            self.dropped += 1  # as if the network had lost it; retransmission makes good
+        except (OSError, OverflowError, ValueError, error.MessageLengthError) as problem:
+            raise TransportFailure(f"{remote.host}:{remote.port}: {problem}") from problem
+
+
+class StreamFlow(Flow):
+    """A TCP connection."""
+
+    __slots__ = ("connection",)
+
+    def __init__(self, connection: Connection, local: Address, remote: Address) -> None:
+        super().__init__("tcp", local, remote, connection.write)
+        self.connection = connection
+
+    @property
+    def open(self) -> bool:
+        return self.connection.flow is self
+
+
+class Connection(protocol.Protocol):
+    """A TCP connection that carries SIP, accepted or made by us.
+
+    Closed when the peer breaks the framing, does not finish a message in 10 s, or leaves too much unread.
+    """
+
+    def __init__(self, owner: StreamOwner, timers: Timers) -> None:
+        self._owner = owner
+        self._timers = timers
+        self._framer = Framer()
+        self._deadline: Any = None
+        self._unsent = 0
+        self._congested = False
+        self.flow: StreamFlow | None = None  # while connected
+
+    def connectionMade(self) -> None:
+        here, there = self.transport.getHost(), self.transport.getPeer()
+        self.flow = StreamFlow(self, Address(here.host, here.port), Address(there.host, there.port))
+        self.transport.setTcpNoDelay(True)
+        self.transport.setTcpKeepAlive(True)
+        self.transport.registerProducer(self, True)
+        if self._owner.connected(self):
+            self._deadline = self._timers.after(FIRST_MESSAGE_TIME, self._late)
+        else:
+            self.transport.abortConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        try:
+            messages, ping = self._framer.feed(data)
+        except MalformedMessage as problem:
+            log.info("closing {flow}: {problem}", flow=self.flow, problem=problem)
+            self._owner.malformed(self)
+            self.transport.abortConnection()
+            return
+        if ping:
+            self.transport.write(PONG)
+        if messages:
+            self._stop_deadline()
+        if self._framer.partial and self._deadline is None:
+            self._deadline = self._timers.after(FIRST_MESSAGE_TIME, self._late)
+        for message in messages:
+            flow = self.flow
+            if flow is None:
+                return
+            try:
+                self._owner.received(message, flow)
+            except Exception:
+                log.failure("could not process a message over {flow}", flow=flow)
+
+    def connectionLost(self, reason: Any = protocol.connectionDone) -> None:
+        self._stop_deadline()
+        flow, self.flow = self.flow, None
+        if flow is not None:
+            self._owner.disconnected(self, flow)
+
+    def write(self, data: bytes, remote: Address) -> None:
+        if self.flow is None:
+            raise TransportFailure(f"the connection to {remote.host}:{remote.port} is closed")
+        if self._congested:
+            self._unsent += len(data)
+            if self._unsent > MAX_UNSENT:
+                self.transport.abortConnection()
+                raise TransportFailure(f"{remote.host}:{remote.port} does not read what it is sent")
+        self.transport.write(data)
+
+    def _late(self, _: None) -> None:
+        self._deadline = None
+        log.info("closing {flow}: no whole message in {time} s", flow=self.flow, time=FIRST_MESSAGE_TIME)
+        self.transport.abortConnection()
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    # IPushProducer: the transport tells us when the peer stops and starts reading. A peer that does
+    # not read its answers is not read either.
+    def pauseProducing(self) -> None:
+        self._congested, self._unsent = True, 0
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self._congested = False
+        self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        self._congested = False
+
+
+class StreamOwner:
+    """What a `Connection` tells its owner (implemented by `transports.Transports`)."""
+
+    def connected(self, connection: Connection) -> bool:
+        """Whether the connection may stay."""
+        raise NotImplementedError
+
+    def received(self, data: bytes, flow: Flow) -> None:
+        raise NotImplementedError
+
+    def malformed(self, connection: Connection) -> None:
+        raise NotImplementedError
+
+    def disconnected(self, connection: Connection, flow: StreamFlow) -> None:
+        raise NotImplementedError
+
+
+def route_to(host: str) -> str:
+    """The local address that the kernel would send from to reach `host` (no packet is sent).
+    Raises TransportFailure when there is no route."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, 9))
+            return probe.getsockname()[0]
+    except OSError as problem:
+        raise TransportFailure(f"no route to {host}: {problem}") from problem

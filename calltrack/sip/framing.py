@@ -1,0 +1,81 @@
+"""Cut a byte stream into SIP messages (RFC 3261 section 18.3, RFC 5626 section 3.5.1). Knows no sockets."""
+
+from __future__ import annotations
+
+from calltrack.errors import MalformedMessage
+from calltrack.sip.grammar import HEADER_KEYS, LWS, header_key, parse_uint
+from calltrack.sip.message import MAX_HEAD, MAX_MESSAGE
+
+PING = b"\r\n\r\n"
+PONG = b"\r\n"
+
+
+class Framer:
+    """Feed it what the stream brings; it gives whole messages back.
+
+    A stream that cannot be cut any more (no usable Content-Length, a head or body beyond the limits)
+    is broken for good: the connection must be closed, since nothing says where the next message starts.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._scanned = 0  # no empty line ends before this index
+        self._blank = 0  # bytes of a keep-alive that may go on in the next piece
+        self._size: int | None = None  # of the message at the start of the buffer, once known
+
+    @property
+    def partial(self) -> bool:
+        """Whether a message has begun and is not complete."""
+        return bool(self._buffer)
+
+    def feed(self, data: bytes) -> tuple[list[bytes], bool]:
+        """Returns the messages completed by `data`, and whether a keep-alive ping was among it that
+        wants a pong. Raises MalformedMessage when the stream is broken; messages before are lost with it.
+        """
+        buffer, messages, ping = self._buffer, [], False
+        buffer += data
+        while buffer:
+            if self._size is None:
+                if buffer[0] in b"\r\n":
+                    ping = self._skip_keep_alive() or ping
+                    continue
+                if not self._find_size():
+                    break
+            if len(buffer) < self._size:
+                break
+            messages.append(bytes(buffer[: self._size]))
+            del buffer[: self._size]
+            self._size, self._scanned = None, 0
+        return messages, ping
+
+    def _skip_keep_alive(self) -> bool:
+        """Take CR and LF off the front; True when there were two CRLF together, which is a ping."""
+        before = len(self._buffer)
+        self._buffer[:] = self._buffer.lstrip(b"\r\n")
+        self._blank += before - len(self._buffer)
+        ping = self._blank >= len(PING)
+        if ping or self._buffer:
+            self._blank = 0
+        return ping
+
+    def _find_size(self) -> bool:
+        end = self._buffer.find(b"\r\n\r\n", max(0, self._scanned - 3), MAX_HEAD)
+        if end < 0:
+            self._scanned = len(self._buffer)
+            if self._scanned >= MAX_HEAD:
+                raise MalformedMessage(f"a head over {MAX_HEAD} bytes")
+            return False
+        length = _content_length(bytes(self._buffer[:end]))
+        if end + 4 + length > MAX_MESSAGE:
+            raise MalformedMessage(f"a message over {MAX_MESSAGE} bytes")
+        self._size = end + 4 + length
+        return True
+
+
+def _content_length(head: bytes) -> int:
+    """The Content-Length of a head; 0 when there is none, as a message without body over TCP often lacks it."""
+    for line in head.split(b"\r\n"):
+        name, colon, value = line.partition(b":")
+        if colon and (HEADER_KEYS.get(name) or header_key(name)) == b"content-length":
+            return parse_uint(value.strip(LWS), "Content-Length")
+    return 0

@@ -1,0 +1,342 @@
+"""Requests and responses: bytes <-> values, lazily (RFC 3261 section 7). Knows no transport, no state.
+
+A message is split into header lines once. What a header means is worked out when somebody asks for
+it, and kept. `parse` accepts whatever has a start line; `defect` and `validate` say what is wrong
+with the rest, so that a malformed request can still be answered.
+"""
+
+from __future__ import annotations
+
+from typing import Iterable, NamedTuple
+
+from calltrack.errors import CalltrackError, MalformedMessage, SIPError
+from calltrack.sip.grammar import (
+    HEADER_KEYS,
+    LWS,
+    header_key,
+    is_token,
+    parse_params,
+    parse_uint,
+    split_list,
+)
+from calltrack.sip.uri import NameAddr, parse_host_port, parse_name_addr
+
+MAX_MESSAGE = 65535  # bytes
+MAX_HEAD = 16384  # bytes up to and including the empty line
+MAX_HEADERS = 256  # lines
+_PADDED = (b" ", b"\t", b"")  # first or last character of a value that `parse` looks at again
+
+REASONS: dict[int, bytes] = {
+    100: b"Trying", 180: b"Ringing", 181: b"Call Is Being Forwarded", 182: b"Queued",
+    183: b"Session Progress", 200: b"OK", 202: b"Accepted", 300: b"Multiple Choices",
+    301: b"Moved Permanently", 302: b"Moved Temporarily", 305: b"Use Proxy", 380: b"Alternative Service",
+    400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found",
+    405: b"Method Not Allowed", 406: b"Not Acceptable", 407: b"Proxy Authentication Required",
+    408: b"Request Timeout", 410: b"Gone", 413: b"Request Entity Too Large",
+    414: b"Request-URI Too Long", 415: b"Unsupported Media Type", 416: b"Unsupported URI Scheme",
+    420: b"Bad Extension", 421: b"Extension Required", 422: b"Session Interval Too Small",
+    423: b"Interval Too Brief", 480: b"Temporarily Unavailable",
+    481: b"Call/Transaction Does Not Exist", 482: b"Loop Detected", 483: b"Too Many Hops",
+    484: b"Address Incomplete", 485: b"Ambiguous", 486: b"Busy Here", 487: b"Request Terminated",
+    488: b"Not Acceptable Here", 491: b"Request Pending", 493: b"Undecipherable",
+    500: b"Server Internal Error", 501: b"Not Implemented", 502: b"Bad Gateway",
+    503: b"Service Unavailable", 504: b"Server Time-out", 505: b"Version Not Supported",
+    513: b"Message Too Large", 600: b"Busy Everywhere", 603: b"Decline",
+    604: b"Does Not Exist Anywhere", 606: b"Not Acceptable",
+}  # fmt: skip
+
+
+class UnsafeHeader(CalltrackError):
+    """A value would have put CR, LF or NUL into a header; the message is not sent."""
+
+
+class VersionNotSupported(SIPError):
+    status, reason = 505, "Version Not Supported"
+
+
+class Via(NamedTuple):
+    """One Via value (section 20.42). `host` is without brackets; `port` None when not given."""
+
+    transport: bytes
+    host: bytes
+    port: int | None
+    params: dict[bytes, bytes | None]
+
+    @property
+    def branch(self) -> bytes:
+        return self.params.get(b"branch") or b""
+
+
+def parse_via(value: bytes) -> Via:
+    """Parse one Via value; raises MalformedMessage."""
+    if value[:8] == b"SIP/2.0/":
+        transport, _, rest = value[8:].partition(b" ")
+    else:  # white space is allowed around the slashes
+        name, version, tail = (value.split(b"/", 2) + [b"", b""])[:3]
+        if name.strip(LWS).upper() != b"SIP" or version.strip(LWS) != b"2.0":
+            raise MalformedMessage("a Via that is not SIP/2.0")
+        tail = tail.strip(LWS)
+        cut = min((i for i in (tail.find(b" "), tail.find(b"\t")) if i >= 0), default=-1)
+        transport, rest = (tail[:cut], tail[cut + 1 :]) if cut >= 0 else (tail, b"")
+    sent_by, _, params = rest.partition(b";")
+    if not is_token(transport):
+        raise MalformedMessage("a Via without a transport")
+    host, colon, port = sent_by.strip(LWS).partition(b":")
+    if colon and (host[-1:] in b" \t" or port[:1] in (b" ", b"\t")):
+        sent_by = host.rstrip(LWS) + b":" + port.lstrip(LWS)
+    host, port_number = parse_host_port(sent_by.strip(LWS))
+    return Via(transport.upper(), host, port_number, parse_params(params))
+
+
+class Message:
+    """What requests and responses share. Header names are asked for in lower case, in full."""
+
+    __slots__ = ("_cseq", "_from", "_index", "_repeated", "_to", "_via", "body", "defect")
+
+    def __init__(self, index: dict[bytes, bytes], repeated: dict[bytes, list[bytes]], body: bytes, defect: str):
+        self._index = index
+        self._repeated = repeated
+        self.body = body
+        self.defect = defect  # what `parse` found wrong; "" when nothing
+        self._via: Via | None = None
+        self._cseq: tuple[int, bytes] | None = None
+        self._from: NameAddr | None = None
+        self._to: NameAddr | None = None
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of the first header with this lower-case name, or None."""
+        return self._index.get(key)
+
+    def all(self, key: bytes) -> list[bytes]:
+        """The values of all headers with this name, in order, one per header line."""
+        values = self._repeated.get(key)
+        if values is not None:
+            return values
+        value = self._index.get(key)
+        return [] if value is None else [value]
+
+    def replace_first(self, key: bytes, value: bytes) -> None:
+        """Put `value` in the place of the first header of this name. What was parsed of it stays as it was."""
+        self._index[key] = value
+        if key in self._repeated:
+            self._repeated[key][0] = value
+
+    def items(self, key: bytes) -> list[bytes]:
+        """The values of all headers with this name, comma lists taken apart (section 7.3.1)."""
+        return [item for value in self.all(key) for item in split_list(value)]
+
+    def tokens(self, key: bytes) -> list[bytes]:
+        """As `items`, in lower case: option tags, methods are compared this way in practice."""
+        return [item.lower() for item in self.items(key)]
+
+    def names(self) -> Iterable[bytes]:
+        """The lower-case names of all headers that are present."""
+        return self._index.keys()
+
+    @property
+    def via(self) -> Via:
+        """The topmost Via; raises MalformedMessage."""
+        if self._via is None:
+            value = self._index.get(b"via")
+            if value is None:
+                raise MalformedMessage("no Via header")
+            items = split_list(value)
+            if not items:
+                raise MalformedMessage("an empty Via header")
+            self._via = parse_via(items[0])
+        return self._via
+
+    @property
+    def cseq(self) -> tuple[int, bytes]:
+        """Sequence number and method; raises MalformedMessage."""
+        if self._cseq is None:
+            value = self._index.get(b"cseq")
+            if value is None:
+                raise MalformedMessage("no CSeq header")
+            number, _, method = value.replace(b"\t", b" ").partition(b" ")
+            method = method.strip(LWS)
+            if not is_token(method):
+                raise MalformedMessage("a CSeq without a method")
+            self._cseq = (parse_uint(number, "CSeq", 2**31 - 1), method)
+        return self._cseq
+
+    @property
+    def call_id(self) -> bytes:
+        value = self._index.get(b"call-id")
+        if not value:
+            raise MalformedMessage("no Call-ID header")
+        return value
+
+    @property
+    def from_(self) -> NameAddr:
+        if self._from is None:
+            value = self._index.get(b"from")
+            if value is None:
+                raise MalformedMessage("no From header")
+            self._from = parse_name_addr(value)
+        return self._from
+
+    @property
+    def to(self) -> NameAddr:
+        if self._to is None:
+            value = self._index.get(b"to")
+            if value is None:
+                raise MalformedMessage("no To header")
+            self._to = parse_name_addr(value)
+        return self._to
+
+    @property
+    def contact(self) -> bytes | None:
+        """The URI of the first Contact as it came, or None; raises MalformedMessage."""
+        items = self.items(b"contact")
+        return parse_name_addr(items[0]).uri if items else None
+
+    @property
+    def content_type(self) -> bytes:
+        """Media type of the body in lower case without parameters; b"" when not given."""
+        return (self._index.get(b"content-type") or b"").partition(b";")[0].strip(LWS).lower()
+
+    @property
+    def sdp(self) -> bytes:
+        """The body when it is application/sdp, else b""."""
+        return self.body if self.body and self.content_type == b"application/sdp" else b""
+
+    def validate(self) -> None:
+        """Check what every message must have (section 8.1.1); raises MalformedMessage."""
+        if self.defect:
+            raise MalformedMessage(self.defect)
+        for key in (b"from", b"to", b"call-id", b"cseq"):  # these stand once; Via may repeat
+            if key in self._repeated:
+                raise MalformedMessage(f"more than one {key.decode()} header")
+        self.via, self.cseq, self.call_id, self.from_, self.to  # noqa: B018 - parsed for their errors
+
+
+class Request(Message):
+    __slots__ = ("method", "uri", "version")
+
+    def __init__(self, method: bytes, uri: bytes, version: bytes, *parts) -> None:
+        super().__init__(*parts)
+        self.method = method
+        self.uri = uri
+        self.version = version
+
+    @property
+    def summary(self) -> str:
+        return self.method.decode("ascii", "replace")
+
+    def validate(self) -> None:
+        """As of any message; besides, raises VersionNotSupported."""
+        super().validate()
+        if self.version != b"SIP/2.0" and self.version.upper() != b"SIP/2.0":
+            raise VersionNotSupported("only SIP/2.0 is spoken here")
+        if self.cseq[1] != self.method:
+            raise MalformedMessage("the CSeq method is not the request's method")
+
+    @property
+    def max_forwards(self) -> int:
+        """Hops left; 70 when not given (section 8.1.1.6); raises MalformedMessage."""
+        value = self._index.get(b"max-forwards")
+        return 70 if value is None else parse_uint(value, "Max-Forwards", 255)
+
+
+class Response(Message):
+    __slots__ = ("reason", "status")
+
+    def __init__(self, status: int, reason: bytes, *parts) -> None:
+        super().__init__(*parts)
+        self.status = status
+        self.reason = reason
+
+    @property
+    def summary(self) -> str:
+        method = self._cseq[1].decode("ascii", "replace") if self._cseq else "?"
+        return f"{self.status} {self.reason.decode('utf-8', 'replace')} ({method})"
+
+
+def parse(data: bytes) -> Request | Response:
+    """One whole message as it came in a datagram or out of a `framing.Framer`.
+
+    Raises MalformedMessage when there is no start line to go by. Anything else that is wrong is in
+    `defect`. The body is cut to Content-Length; one that is shorter is a defect (section 18.3).
+    """
+    end = data.find(b"\r\n\r\n", 0, MAX_HEAD)
+    if end < 0:
+        raise MalformedMessage("no empty line after the headers")
+    head, body = data[:end], data[end + 4 :]
+    if b"\r\n " in head or b"\r\n\t" in head:  # folded lines (section 7.3.1)
+        head = _unfold(head)
+    start, *lines = head.split(b"\r\n")
+    index: dict[bytes, bytes] = {}
+    repeated: dict[bytes, list[bytes]] = {}
+    defect = "too many header lines" if len(lines) > MAX_HEADERS else ""
+    if b"\0" in head or head.count(b"\r") != len(lines) or head.count(b"\n") != len(lines):
+        defect = "a CR, LF or NUL within a line"
+    for line in lines:
+        name, colon, value = line.partition(b": ")
+        key = HEADER_KEYS.get(name)
+        if key is None or value[:1] in _PADDED or value[-1:] in _PADDED:
+            name, colon, value = line.partition(b":")
+            key, value = header_key(name), value.strip(LWS)
+            if not colon or not key:
+                defect = defect or "a header line without a name and a colon"
+                continue
+        if key not in index:
+            index[key] = value
+        elif key in repeated:
+            repeated[key].append(value)
+        else:
+            repeated[key] = [index[key], value]
+    length = index.get(b"content-length")
+    if length is not None:
+        try:
+            size = parse_uint(length, "Content-Length", MAX_MESSAGE)
+        except MalformedMessage as error:
+            defect = defect or error.detail
+        else:
+            if size > len(body):
+                defect = defect or "the body is shorter than Content-Length"
+            body = body[:size]
+    return _start(start, index, repeated, body, defect)
+
+
+def _unfold(head: bytes) -> bytes:
+    lines = head.split(b"\r\n")
+    out = [lines[0]]
+    for line in lines[1:]:
+        if line[:1] in (b" ", b"\t"):
+            out[-1] = out[-1].rstrip(LWS) + b" " + line.lstrip(LWS)
+        else:
+            out.append(line)
+    return b"\r\n".join(out)
+
+
+def _start(line: bytes, *parts) -> Request | Response:
+    if line[:8] == b"SIP/2.0 ":
+        code, _, reason = line[8:].partition(b" ")
+        if len(code) != 3:
+            raise MalformedMessage("a status code that has not three digits")
+        status = parse_uint(code, "status code", 699)
+        if status < 100:
+            raise MalformedMessage("a status code under 100")
+        return Response(status, reason, *parts)
+    words = line.split(b" ")
+    method, uri, version = words[0], words[1] if len(words) > 1 else b"", words[-1]
+    if not is_token(method) or version[:4].upper() != b"SIP/":
+        raise MalformedMessage("a start line that is neither a request nor a response")
+    request = Request(method, uri, version, *parts)
+    if len(words) != 3 or not uri:
+        request.defect = request.defect or "a request line that is not three words"
+    return request
+
+
+def serialise(start: bytes, lines: list[bytes], body: bytes = b"") -> bytes:
+    """Join a start line, whole header lines (`Name: value`) and a body; adds Content-Length.
+
+    Raises UnsafeHeader when any of them contains CR, LF or NUL: the one place that stands between
+    text from a web page and a forged header.
+    """
+    head = b"%b\r\n%b\r\nContent-Length: %d\r\n\r\n" % (start, b"\r\n".join(lines), len(body))
+    ends = len(lines) + 3
+    if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
+        raise UnsafeHeader("a header value contains CR, LF or NUL")
+    return head + body

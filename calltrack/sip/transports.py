@@ -1,0 +1,241 @@
+"""The transport layer: listeners, connections, and which of them a message leaves by (RFC 3261 section 18).
+
+Knows sockets through a reactor; no transactions. What arrives goes to `deliver(data, flow)`.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Callable, Iterable, NamedTuple
+
+from twisted.internet import defer
+from twisted.internet.protocol import ClientFactory, ServerFactory
+from twisted.logger import Logger
+
+from calltrack.errors import TransportFailure
+from calltrack.sip.flows import (
+    DATAGRAMS,
+    Address,
+    Connection,
+    Flow,
+    StreamFlow,
+    StreamOwner,
+    UDPSocket,
+    check_address,
+    route_to,
+)
+from calltrack.sip.locating import NextHop
+from calltrack.sip.uri import host_port
+from calltrack.timers import Timers
+
+log = Logger()
+
+CONNECT_TIME = 4.0  # seconds a TCP connection may take to be made
+WILDCARDS = ("0.0.0.0", "::")
+MAX_CONNECTIONS = 10_000
+MAX_CONNECTIONS_PER_HOST = 200
+RECEIVE_BUFFER = 4 * 1024 * 1024  # bytes; a burst of INVITEs waits here while Python is busy elsewhere
+
+
+class Listen(NamedTuple):
+    """A place to listen: transport "udp" or "tcp", address literal, port (0 = any free one)."""
+
+    transport: str
+    host: str
+    port: int
+
+
+class Transports(StreamOwner):
+    """All sockets of one SIP engine."""
+
+    def __init__(
+        self, reactor: Any, timers: Timers, listen: Iterable[tuple[str, str, int]], advertise: str = ""
+    ) -> None:
+        self.deliver: Callable[[bytes, Flow], None] = lambda data, flow: None
+        self.counters = {"malformed_streams": 0, "refused_connections": 0, "connections": 0}
+        self._reactor = reactor
+        self._timers = timers
+        self._listen = [Listen(*place) for place in listen]
+        self._advertise = advertise
+        self._ports: list[Any] = []
+        self._udp: list[UDPSocket] = []
+        self._tcp_listeners: list[Address] = []
+        self._connections: dict[Address, Connection] = {}
+        self._per_host: dict[str, int] = {}
+        self._connecting: dict[Address, list[defer.Deferred]] = {}
+        self._shown: dict[tuple[str, str, int, str], tuple[str, int]] = {}
+        self._sockets_to: dict[str, UDPSocket] = {}
+
+    # Life
+
+    def start(self) -> None:
+        """Listen everywhere that is configured. Raises CannotListenError, after closing what was opened."""
+        try:
+            for transport, host, port in self._listen:
+                if transport == "udp":
+                    protocol = UDPSocket(self._received_datagram)
+                    opened = self._reactor.listenUDP(port, protocol, interface=host, maxPacketSize=DATAGRAMS)
+                    self._udp.append(protocol)
+                    _enlarge(opened)
+                else:
+                    factory = ServerFactory.forProtocol(self._connection)
+                    factory.noisy = False
+                    opened = self._reactor.listenTCP(port, factory, backlog=512, interface=host)
+                    at = opened.getHost()
+                    self._tcp_listeners.append(Address(at.host, at.port))
+                self._ports.append(opened)
+        except Exception:
+            self.stop()
+            raise
+
+    def stop(self) -> defer.Deferred[Any]:
+        """Close everything. Fires with None when all ports are closed."""
+        ports, self._ports = self._ports, []
+        self._udp, self._tcp_listeners = [], []
+        self._sockets_to.clear()
+        for connection in list(self._connections.values()):
+            connection.transport.abortConnection()
+        done = defer.DeferredList([defer.maybeDeferred(port.stopListening) for port in ports], consumeErrors=True)
+        return done.addCallback(lambda _: None)
+
+    def listening(self) -> list[Listen]:
+        """Where this engine really listens, ports filled in."""
+        return [Listen("udp", *udp.local) for udp in self._udp] + [
+            Listen("tcp", *address) for address in self._tcp_listeners
+        ]
+
+    # Out
+
+    def flow_to(self, hop: NextHop) -> defer.Deferred[Flow]:
+        """Fires with a flow to `hop`: at once for UDP and for TCP with a connection, else when
+        connected. Fails with TransportFailure, within 4 s."""
+        try:
+            remote = check_address(hop.host, hop.port)
+            if hop.transport == "udp":
+                return defer.succeed(self._socket_to(remote.host).flow(remote))
+            if hop.transport != "tcp":
+                raise TransportFailure(f"{hop.transport} is not spoken here; udp and tcp are")
+        except TransportFailure:
+            return defer.fail()
+        connection = self._connections.get(remote)
+        if connection is not None and connection.flow is not None:
+            return defer.succeed(connection.flow)
+        result: defer.Deferred[Flow] = defer.Deferred()
+        waiting = self._connecting.get(remote)
+        if waiting is not None:
+            waiting.append(result)
+        else:
+            self._connecting[remote] = [result]
+            factory = _Dialling(self, remote)
+            self._reactor.connectTCP(remote.host, remote.port, factory, timeout=CONNECT_TIME)
+        return result
+
+    def _socket_to(self, host: str) -> UDPSocket:
+        """The UDP socket to reach `host` by: the right family, bound to the right address if there is a choice."""
+        chosen = self._sockets_to.get(host)
+        if chosen is None:
+            family = [udp for udp in self._udp if (":" in udp.local.host) == (":" in host)]
+            if not family:
+                kind = "IPv6" if ":" in host else "IPv4"
+                raise TransportFailure(f"no {kind} UDP socket to reach {host}: add one to [sip] listen")
+            if len(family) > 1:
+                local = route_to(host)
+                family.sort(key=lambda udp: (udp.local.host != local, udp.local.host not in WILDCARDS))
+            chosen = family[0]
+            if len(self._sockets_to) > 10_000:
+                self._sockets_to.clear()
+            self._sockets_to[host] = chosen
+        return chosen
+
+    def shown_address(self, flow: Flow) -> tuple[str, int]:
+        """Host and port that the peer at the end of `flow` can reach us at: for Via and Contact."""
+        key = (flow.transport, flow.local.host, flow.local.port if flow.transport == "udp" else 0, flow.remote.host)
+        shown = self._shown.get(key)
+        if shown is None:
+            if len(self._shown) > 10_000:
+                self._shown.clear()
+            shown = self._shown[key] = self._work_out_address(flow)
+        return shown
+
+    def _work_out_address(self, flow: Flow) -> tuple[str, int]:
+        local, port = flow.local
+        if flow.transport != "udp":  # a connection we made has a port of its own; peers call back to a listener
+            listeners = [at for at in self._tcp_listeners if (":" in at.host) == (":" in local)]
+            listeners.sort(key=lambda at: (at.host != local, at.host not in WILDCARDS))
+            port = listeners[0].port if listeners else port
+        if self._advertise and (":" in self._advertise) == (":" in local):
+            return self._advertise, port
+        if local in WILDCARDS:
+            local = route_to(flow.remote.host)
+        return local, port
+
+    def sent_by(self, flow: Flow) -> bytes:
+        """`host:port` for Via, Contact and the like."""
+        return host_port(*self.shown_address(flow)).encode("ascii")
+
+    # In
+
+    def _received_datagram(self, data: bytes, flow: Flow) -> None:
+        self.deliver(data, flow)
+
+    def received(self, data: bytes, flow: Flow) -> None:
+        self.deliver(data, flow)
+
+    def _connection(self) -> Connection:
+        return Connection(self, self._timers)
+
+    def connected(self, connection: Connection) -> bool:
+        assert connection.flow is not None
+        remote = connection.flow.remote
+        count = self._per_host.get(remote.host, 0)
+        if count >= MAX_CONNECTIONS_PER_HOST or len(self._connections) >= MAX_CONNECTIONS:
+            self.counters["refused_connections"] += 1
+            connection.flow = None  # never counted, so `disconnected` must not count it off
+            self.connect_failed(remote, "too many connections")
+            return False
+        self._per_host[remote.host] = count + 1
+        self._connections[remote] = connection
+        self.counters["connections"] += 1
+        for waiting in self._connecting.pop(remote, ()):
+            waiting.callback(connection.flow)
+        return True
+
+    def malformed(self, connection: Connection) -> None:
+        self.counters["malformed_streams"] += 1
+
+    def disconnected(self, connection: Connection, flow: StreamFlow) -> None:
+        remote = flow.remote
+        if self._connections.get(remote) is connection:
+            del self._connections[remote]
+        left = self._per_host.get(remote.host, 1) - 1
+        if left:
+            self._per_host[remote.host] = left
+        else:
+            self._per_host.pop(remote.host, None)
+
+    def connect_failed(self, remote: Address, why: str) -> None:
+        for waiting in self._connecting.pop(remote, ()):
+            waiting.errback(TransportFailure(f"tcp to {host_port(*remote)}: {why}"))
+
+
+class _Dialling(ClientFactory):
+    """One attempt to connect."""
+
+    noisy = False
+
+    def __init__(self, transports: Transports, remote: Address) -> None:
+        self._transports = transports
+        self._remote = remote
+
+    def buildProtocol(self, addr: Any) -> Connection:
+        return self._transports._connection()
+
+    def clientConnectionFailed(self, connector: Any, reason: Any) -> None:
+        self._transports.connect_failed(self._remote, reason.getErrorMessage())
+
+
+def _enlarge(port: Any) -> None:
+    """Ask for a larger receive buffer; the kernel gives what it allows."""
+    handle = getattr(port, "getHandle", None)
+    if handle is not None:
+        handle().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
