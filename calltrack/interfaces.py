@@ -78,7 +78,8 @@ class ICallRecordStore(Interface):
 
     def write(records: list):
         """Insert or replace `CallRecord`s by id, all or none. A record that is final is never replaced
-        by one that is not; writing the same record twice changes nothing.
+        by one that is not; a record without ladder keeps the ladder that is there; writing the same
+        record twice changes nothing.
         Fires with None when they are durable. Fails with StoreUnavailable when none was written."""
 
     def get(call_id: str):
@@ -86,7 +87,8 @@ class ICallRecordStore(Interface):
 
     def list(limit: int = 100, project: int | None = None, status: str | None = None, before: str | None = None):
         """Fires with a list of at most `limit` records, newest first, without ladders; `before`: only
-        records older than the call with this id. Fails with StoreUnavailable."""
+        records older than the call with this id. Fails with NoSuchObject when `before` is no call,
+        StoreUnavailable."""
 
     def unfinished():
         """Fires with the records that are still ACTIVE, oldest first."""

@@ -88,9 +88,8 @@ class CachedScenarioSource:
     def start(self) -> Deferred[None]:
         """Read the catalog and follow it from now on. Fires with None after the first attempt, whether
         or not the store was there; a failure is logged."""
-        first = self.refresh()
-        first.addCallback(lambda _: self._polling.start(self._interval, now=False) and None)
-        return first
+        self._polling.start(self._interval, now=False)
+        return self.refresh()
 
     def stop(self) -> None:
         """Follow the store no more; the last table keeps answering."""

@@ -1,0 +1,114 @@
+"""A SQLite database over adbapi: one connection in one thread, one transaction an operation.
+
+Knows pragmas, transactions, and what SQLite's errors ask of a person. Must not know any table.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import Any, Callable, TypeVar
+
+from twisted.enterprise import adbapi
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from calltrack.errors import StoreUnavailable
+from calltrack.storage import migrations
+
+BUSY_TIMEOUT = 5.0  # seconds that an operation waits for another program's lock
+
+Result = TypeVar("Result")
+
+_ADVICE = {
+    sqlite3.SQLITE_BUSY: "is locked by another program; close that, or try again",
+    sqlite3.SQLITE_LOCKED: "is locked by another program; close that, or try again",
+    sqlite3.SQLITE_FULL: "has no room: the disk is full; free some space",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened; see that its directory exists and may be written to",
+    sqlite3.SQLITE_READONLY: "may not be written to; see to its owner and permissions",
+    sqlite3.SQLITE_PERM: "may not be opened; see to its owner and permissions",
+    sqlite3.SQLITE_IOERR: "cannot be read or written; see to the disk",
+    sqlite3.SQLITE_NOTADB: "is no SQLite database; move it away, or name another file in [storage] url",
+    sqlite3.SQLITE_CORRUPT: "is damaged; put a backup in its place",
+}
+_REOPEN_AFTER = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_READONLY}
+
+
+class Database:
+    """The SQLite file at `path`. Operations run one at a time, in order, in a thread of their own."""
+
+    def __init__(self, path: str, reactor: Any) -> None:
+        self.path = path
+        self._reopen = False  # the file may have been replaced since an error
+        self._pool = adbapi.ConnectionPool(
+            "sqlite3",
+            path,
+            cp_reactor=reactor,
+            cp_min=1,
+            cp_max=1,
+            cp_openfun=_configure,
+            cp_noisy=False,
+            check_same_thread=False,
+            isolation_level=None,
+            timeout=BUSY_TIMEOUT,
+        )
+
+    def migrate(self) -> Deferred[migrations.Migration]:
+        """Make the file if there is none, and bring it to the schema of this version.
+        Fires with what was done; fails with StoreUnavailable."""
+        return self._run(lambda connection: migrations.migrate(connection, self.path, time.time()))
+
+    def backup(self, target: str) -> Deferred[None]:
+        """Copy the database to the file `target`. Fires with None; fails with StoreUnavailable."""
+        return self._run(lambda connection: migrations.backup(connection, target))
+
+    def read(self, function: Callable[..., Result], *args: Any) -> Deferred[Result]:
+        """Fires with `function(cursor, *args)`, called in the thread, all of it at one state of the database.
+        Fails with what it raises, or StoreUnavailable."""
+        return self._run(_transaction, "BEGIN", function, args)
+
+    def write(self, function: Callable[..., Result], *args: Any) -> Deferred[Result]:
+        """As `read`, for a function that changes something: all or nothing, durable when it fires."""
+        return self._run(_transaction, "BEGIN IMMEDIATE", function, args)
+
+    def close(self) -> None:
+        """End after the operation that is running. Idempotent."""
+        if self._pool.running or self._pool.startID:
+            self._pool.close()
+
+    def _run(self, function: Callable[..., Result], *args: Any) -> Deferred[Result]:
+        return self._pool.runWithConnection(self._connected, function, *args).addErrback(self._failed)
+
+    def _connected(self, connection: adbapi.Connection, function: Callable[..., Result], *args: Any) -> Result:
+        if self._reopen:
+            self._reopen = False
+            connection.reconnect()
+        return function(connection, *args)
+
+    def _failed(self, failure: Failure) -> Any:
+        """What SQLite cannot do now becomes StoreUnavailable; a broken rule or a bug stays what it is."""
+        error = failure.value
+        if not isinstance(error, sqlite3.DatabaseError) or isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
+            return failure
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the primary result code
+        self._reopen = self._reopen or code in _REOPEN_AFTER
+        advice = _ADVICE.get(code, f"does not work: {error}; run calltrack check")
+        raise StoreUnavailable(f"database {self.path} {advice}") from error
+
+
+def _configure(connection: sqlite3.Connection) -> None:
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")  # in WAL: no write is lost to a killed process
+        connection.execute("PRAGMA foreign_keys = ON")
+    except sqlite3.Error:
+        connection.close()
+        raise
+
+
+def _transaction(connection: sqlite3.Connection, begin: str, function: Callable[..., Result], args: tuple) -> Result:
+    cursor = connection.cursor()
+    cursor.execute(begin)
+    result = function(cursor, *args)
+    connection.commit()
+    return result

@@ -1,0 +1,52 @@
+"""A `[storage] url` -> the stores behind it. Knows which kinds there are; not what they keep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+
+from calltrack.interfaces import ICallRecordStore, ICatalogStore
+from calltrack.storage.memory import MemoryCallRecords, MemoryCatalog
+from calltrack.storage.migrations import Migration
+from calltrack.storage.sqlite import Database
+from calltrack.storage.sqlite_stores import SQLiteCallRecords, SQLiteCatalog
+
+
+class Stores:
+    """The catalog and the call records of one url."""
+
+    def __init__(self, catalog: ICatalogStore, records: ICallRecordStore, database: Database | None) -> None:
+        self.catalog = catalog
+        self.records = records
+        self._database = database
+
+    @property
+    def spool_path(self) -> str | None:
+        """Where call records are spooled unless configured otherwise: beside the database, or nowhere."""
+        return f"{self._database.path}-spool" if self._database is not None else None
+
+    def migrate(self) -> Deferred[Migration]:
+        """Make the stores ready for use; asked before anything else is. Fires with what was done;
+        fails with StoreUnavailable, which says what to do."""
+        return self._database.migrate() if self._database is not None else succeed(Migration(0, 0))
+
+    def backup(self, target: str) -> Deferred[None]:
+        """Copy the database to the file `target`. Fires with None; fails with StoreUnavailable.
+        Raises ValueError when there is no database."""
+        if self._database is None:
+            raise ValueError("stores in memory cannot be backed up")
+        return self._database.backup(target)
+
+    def close(self) -> None:
+        """End after the operation that is running. Idempotent."""
+        if self._database is not None:
+            self._database.close()
+
+
+def open_stores(url: str, reactor: Any) -> Stores:
+    """The stores of ``sqlite:FILE`` or ``memory:`` (a url that `config` has let pass). Opens nothing yet."""
+    if url == "memory:":
+        return Stores(MemoryCatalog(), MemoryCallRecords(), None)
+    database = Database(url.removeprefix("sqlite:"), reactor)
+    return Stores(SQLiteCatalog(database), SQLiteCallRecords(database), database)

@@ -1,0 +1,271 @@
+"""What people do with projects, scenarios and numbers, and the rules of it.
+
+The command line, the page and the API all come through here. Knows what a valid value is and says so
+by field. Must not know how values are kept (`ICatalogStore`), nor SIP, nor HTTP.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import Any, Callable, Iterable, Literal, Sequence
+
+import msgspec
+
+from calltrack.errors import InvalidField, NoSuchObject
+from calltrack.interfaces import ICatalogStore
+from calltrack.tracking.markers import clean_marker
+from calltrack.tracking.model import (
+    DEFAULT_RING_TIME,
+    DEFAULT_TARGET_CALLS,
+    Addressing,
+    Number,
+    Project,
+    Scenario,
+    Target,
+)
+from calltrack.tracking.numbers import normalise
+from calltrack.tracking.targets import parse_target, quoted
+
+MAX_NAME = 200  # characters
+MAX_TARGETS = 20  # of a scenario
+RING_TIME = (1.0, 300.0)  # seconds
+
+_SITE = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:[/?#][!-~]*)?\Z")
+_CODEC = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}\Z")
+
+
+class Catalog:
+    """The projects, scenarios and numbers in `store`.
+
+    Every method is a coroutine. Each raises InvalidField for a value that is refused, NoSuchObject when
+    what it names does not exist, StoreUnavailable when the store does not answer.
+    """
+
+    def __init__(self, store: ICatalogStore) -> None:
+        self._store = store
+
+    # Projects
+
+    async def add_project(self, name: str, sites: Iterable[str] = (), default_target: str = "") -> Project:
+        """A new project. `sites`: http or https addresses; `default_target`: where numbers without a
+        scenario lead, as `parse_target` reads it."""
+        project = Project(id=0, name="", key=secrets.token_hex(8))
+        changes = {"name": name, "sites": sites, "default_target": default_target}
+        return await self._store.add_project(_changed(project, changes, _PROJECT_RULES))
+
+    async def edit_project(self, project: int, **changes: Any) -> Project:
+        """Change fields of a project: name, sites, enabled, default_target, max_calls, max_rate,
+        target_call_time."""
+        return await self._store.replace(_changed(await self.project(project), changes, _PROJECT_RULES))
+
+    async def projects(self) -> list[Project]:
+        """All projects by id."""
+        _, projects, _, _ = await self._store.snapshot()
+        return sorted(projects, key=lambda project: project.id)
+
+    async def project(self, project: int) -> Project:
+        """The project with this id."""
+        return _found(f"project {project}", (p for p in await self.projects() if p.id == project))
+
+    # Scenarios
+
+    async def add_scenario(
+        self,
+        name: str,
+        project: int,
+        static: str,
+        forwards: Sequence[str],
+        *,
+        ring: Literal["in-order", "all"] = "in-order",
+        ring_time: float = DEFAULT_RING_TIME,
+        max_calls: int = DEFAULT_TARGET_CALLS,
+        allow: Sequence[str] = (),
+        addressing: Addressing = Addressing(),
+    ) -> Scenario:
+        """A new static scenario. `static`: the channel's marker, cleaned of what is unsafe and cut at 255
+        bytes; `forwards`: targets in ringing order, as `parse_target` reads them. The rest holds for each
+        target: `ring_time` in seconds, `max_calls` at once (0 = no limit), `allow`: codec names, most
+        wanted first (none = as offered)."""
+        targets = read_targets(forwards, ring_time=ring_time, max_calls=max_calls, allow=allow, addressing=addressing)
+        scenario = Scenario(id=0, project=project, name="")
+        changes = {"name": name, "marker": static, "targets": targets, "ring": ring}
+        return await self._store.add_scenario(_changed(scenario, changes, _SCENARIO_RULES))
+
+    async def edit_scenario(self, scenario: int, **changes: Any) -> Scenario:
+        """Change fields of a scenario: name, marker, targets (of `read_targets`), ring, enabled; or, of all
+        its targets, ring_time, max_calls, allow, addressing."""
+        current = await self.scenario(scenario)
+        of_targets = {key: changes.pop(key) for key in _TARGET_RULES if key in changes}
+        if of_targets:
+            targets = changes.get("targets", current.targets)
+            changes["targets"] = tuple(_changed(target, of_targets, _TARGET_RULES) for target in targets)
+        return await self._store.replace(_changed(current, changes, _SCENARIO_RULES))
+
+    async def remove_scenario(self, scenario: int) -> Scenario:
+        """Delete a scenario; its numbers stay with the project, without one."""
+        removed = await self.scenario(scenario)
+        await self._store.remove(removed)
+        return removed
+
+    async def scenarios(self, project: int | None = None) -> list[Scenario]:
+        """The scenarios of a project, or all, by id."""
+        _, _, scenarios, _ = await self._store.snapshot()
+        return sorted((s for s in scenarios if project in (None, s.project)), key=lambda scenario: scenario.id)
+
+    async def scenario(self, scenario: int) -> Scenario:
+        """The scenario with this id."""
+        return _found(f"scenario {scenario}", (s for s in await self.scenarios() if s.id == scenario))
+
+    # Numbers
+
+    async def add_number(self, number: str, project: int, scenario: int | None = None, country: str = "") -> Number:
+        """Give a number that is nobody's to a project. National forms are read by the rules of `country`."""
+        return await self._store.add_number(Number(number=normalise(number, country), project=project, scenario=scenario))
+
+    async def assign_number(self, number: str, scenario: int | None, country: str = "") -> Number:
+        """Let a number lead to another scenario of its project, or to none."""
+        current = await self.number(number, country)
+        return await self._store.replace(msgspec.structs.replace(current, scenario=scenario))
+
+    async def remove_number(self, number: str, country: str = "") -> Number:
+        """Take a number away from its project."""
+        removed = await self.number(number, country)
+        await self._store.remove(removed)
+        return removed
+
+    async def numbers(self, project: int | None = None) -> list[Number]:
+        """The numbers of a project, or all, by digits."""
+        _, _, _, numbers = await self._store.snapshot()
+        return sorted((n for n in numbers if project in (None, n.project)), key=lambda number: number.number)
+
+    async def number(self, number: str, country: str = "") -> Number:
+        """The number that is written so."""
+        digits = normalise(number, country)
+        return _found(f"number {digits}", (n for n in await self.numbers() if n.number == digits))
+
+
+def read_targets(forwards: Sequence[str], **settings: Any) -> tuple[Target, ...]:
+    """Targets in ringing order; `settings` are further fields of each. Raises InvalidField."""
+    if not 1 <= len(forwards) <= MAX_TARGETS:
+        raise InvalidField("forward", f"{len(forwards)} targets given; allowed: 1 to {MAX_TARGETS}")
+    targets = tuple(_changed(parse_target(text), settings, _TARGET_RULES) for text in forwards)
+    for position, target in enumerate(targets):
+        if target in targets[:position]:
+            raise InvalidField("forward", f"{quoted(target.label)} stands there twice")
+    return targets
+
+
+def _found(what: str, candidates: Iterable[Any]) -> Any:
+    for found in candidates:
+        return found
+    raise NoSuchObject(f"{what} does not exist")
+
+
+def _changed(value: Any, changes: dict[str, Any], rules: dict[str, Callable[[str, Any], Any]]) -> Any:
+    """`value` with `changes`, each as its rule gives it. Raises InvalidField."""
+    for field in changes:
+        if field not in rules:
+            raise InvalidField(field, f"cannot be set; allowed: {', '.join(rules)}")
+    return msgspec.structs.replace(value, **{field: rules[field](field, new) for field, new in changes.items()})
+
+
+def _name(field: str, value: str) -> str:
+    name = value.strip(" ")
+    if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
+        raise InvalidField(field, f"{quoted(name)} is no name; allowed: 1 to {MAX_NAME} characters on one line")
+    return name
+
+
+def _marker(field: str, value: str) -> str:
+    marker = clean_marker(value)
+    if not marker:
+        raise InvalidField(field, f"{quoted(value)} is no marker; allowed: 1 to 255 bytes of text")
+    return marker
+
+
+def _sites(field: str, value: Iterable[str]) -> tuple[str, ...]:
+    sites = tuple(dict.fromkeys(value))
+    for site in sites:
+        if not _SITE.match(site):
+            raise InvalidField("site", f"{quoted(site)} is no site; allowed: an address as https://shop.example")
+    return sites
+
+
+def _default_target(field: str, value: str) -> str:
+    if value:
+        parse_target(value, field)
+    return value
+
+
+def _targets(field: str, value: Sequence[Target]) -> tuple[Target, ...]:
+    return tuple(value)
+
+
+def _addressing(field: str, value: Addressing) -> Addressing:
+    try:
+        return msgspec.convert(msgspec.to_builtins(value), Addressing)
+    except msgspec.ValidationError as error:
+        raise InvalidField(field, str(error)) from None
+
+
+def _codecs(field: str, value: Iterable[str]) -> tuple[str, ...]:
+    codecs = tuple(dict.fromkeys(value))
+    for codec in codecs:
+        if not _CODEC.match(codec):
+            raise InvalidField(field, f"{quoted(codec)} is no codec name; allowed: names as G729, PCMU, PCMA, opus")
+    return codecs
+
+
+def _ring(field: str, value: str) -> str:
+    if value not in ("in-order", "all"):
+        raise InvalidField(field, f"{quoted(value)} is none of in-order, all")
+    return value
+
+
+def _flag(field: str, value: bool) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidField(field, f"{value!r} is neither true nor false")
+    return value
+
+
+def _within(low: float, high: float, unit: str) -> Callable[[str, Any], Any]:
+    def rule(field: str, value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            raise InvalidField(field, f"{value!r} is outside {low:g} to {high:g} ({unit})")
+        return value
+
+    return rule
+
+
+def _whole(high: int, unit: str) -> Callable[[str, Any], Any]:
+    within = _within(0, high, unit)
+
+    def rule(field: str, value: Any) -> int:
+        if within(field, value) != int(value):
+            raise InvalidField(field, f"{value!r} is no whole number")
+        return int(value)
+
+    return rule
+
+
+_calls_at_once = _whole(1_000_000, "calls at once, 0 = no limit")
+_calls_a_second = _within(0, 100_000, "calls a second, 0 = no limit")
+
+_PROJECT_RULES = {
+    "name": _name,
+    "sites": _sites,
+    "enabled": _flag,
+    "default_target": _default_target,
+    "max_calls": _calls_at_once,
+    "max_rate": _calls_a_second,
+    "target_call_time": _within(0, 86400, "seconds"),
+}
+_SCENARIO_RULES = {"name": _name, "marker": _marker, "targets": _targets, "ring": _ring, "enabled": _flag}
+_TARGET_RULES = {
+    "ring_time": _within(*RING_TIME, "seconds"),
+    "max_calls": _calls_at_once,
+    "max_rate": _calls_a_second,
+    "allow": _codecs,
+    "addressing": _addressing,
+}
