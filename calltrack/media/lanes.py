@@ -1,0 +1,248 @@
+"""One UDP socket towards one party: whom it hears, where it sends, what it counts.
+
+A lane is open (anybody may be the first, `latching` says who) or locked: then the socket is connected, the kernel keeps
+everybody else out, and a second socket on the same port, the door, collects those who knock. Nothing is read from the
+door but once in a while: its queue and the kernel's count of what overflowed say how many strangers there were, and a
+phone that has changed its port is found there when its lane has gone silent.
+
+Knows sockets and RTP headers; knows no calls, and the epoll only as what it reports to.
+"""
+
+from __future__ import annotations
+
+from socket import socket
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from calltrack.media.latching import ADDRESS, ELSEWHERE, NAMED, STRANGER, Address, Latch
+from calltrack.media.sockets import MOST_QUEUED, bind, disconnect, drain, overflowed, share
+
+if TYPE_CHECKING:
+    from calltrack.media.loop import PacketLoop
+
+_HEADER = Struct(">2xHII")  # sequence number, timestamp, SSRC (RFC 3550 section 5.1)
+_LARGEST = 65535  # bytes of a datagram, rounded up
+_MAX_DROPOUT = 3000  # RFC 3550 A.1: a jump ahead that is still loss
+_MAX_MISORDER = 100  # RFC 3550 A.1: a jump back that is still reordering
+_SILENT_CHECKS = 2  # checks without a packet after which a neighbour of the source may replace it
+
+
+class Lane:
+    """RTP or RTCP of one stream, towards one party.
+
+    Figures: `packets` and `bytes` received and accepted, `strangers` refused (by us, or by the kernel while the lane is
+    locked and has a door), `lost` by sequence numbers (RFC 3550 A.3), `jitter` in units of `rate` (A.8).
+    """
+
+    __slots__ = (
+        "arrived", "bytes", "fd", "jitter", "lost", "next_sequence", "packets", "peer", "rate", "receive", "rtp", "send",
+        "source", "strangers", "timestamp", "_door", "_latch", "_leader", "_loop", "_seen", "_silent", "_sock", "_ssrc",
+        "_trust",
+    )  # fmt: skip
+
+    def __init__(self, sock: socket, loop: PacketLoop, leader: Lane | None = None) -> None:
+        """`leader`: of an RTCP lane, the RTP lane beside it, whose source says where RTCP may come from."""
+        self._sock = sock
+        self.fd = sock.fileno()
+        self._loop = loop
+        self._leader = leader
+        self._latch = Latch()
+        self._trust = STRANGER
+        self._door: socket | None = None
+        self._seen = self._silent = 0
+        self.source: tuple | None = None  # whom the lane is locked to
+        self.peer: Lane | None = None  # where to send what arrives here; None: this lane is not read
+        self.receive = sock.recv_into
+        self.send = self._send_to_named
+        self.rtp = False
+        self.rate = 8000  # Hz
+        self.packets = self.bytes = self.strangers = self.lost = 0
+        self.jitter = 0.0
+        self.next_sequence = -1  # none is like it: the first packet begins a source
+        self.timestamp = self._ssrc = 0
+        self.arrived = 0.0  # seconds; when the packet with `timestamp` was read
+
+    # What the session says
+
+    def describe(self, named: Address, signalling: str, rtp: bool, rate: int) -> None:
+        """The party wants packets at `named`; its signalling goes to the host `signalling`. A change opens the
+        lane once more; the same again changes nothing."""
+        self.rate = rate
+        if rtp != self.rtp or named != self._latch.named:
+            self.rtp = rtp
+            self._latch.describe(named, signalling)
+            self.reopen()
+
+    def join(self, peer: Lane) -> None:
+        """From now on what arrives here goes out there, and the other way round."""
+        for lane, other in ((self, peer), (peer, self)):
+            if lane.peer is None:
+                drain(lane._sock)  # came before anybody could hear it
+                lane._loop.watch(lane)
+                lane._loop.place(lane, lane._plain)
+            lane.peer = other
+
+    def part(self) -> None:
+        """Stop reading this lane."""
+        if self.peer is not None:
+            self.peer = None
+            self._loop.forget(self)
+
+    def reopen(self) -> None:
+        """Learn the source anew. What waits was sent under the old description."""
+        if self.source is None:
+            return
+        self._close_door()
+        disconnect(self._sock)
+        drain(self._sock)
+        self.source = None
+        self._trust = STRANGER
+        self.send = self._send_to_named
+        self._loop.place(self, False)
+
+    def close(self) -> None:
+        """Stop for good; the socket is its owner's to close."""
+        self.part()
+        self._close_door()
+
+    def count_strangers(self) -> int:
+        """`strangers` up to now, those who still wait at the door included."""
+        if self._door is None:
+            return self.strangers
+        self.strangers += len(drain(self._door))
+        return self.strangers + overflowed(self._door)
+
+    # What the epoll says
+
+    def read(self, now: float) -> None:
+        """Something has arrived, and it is not the plain case: the lane is open, or carries no RTP."""
+        try:
+            packet, source = self._sock.recvfrom(_LARGEST)
+        except OSError:
+            return  # ICMP about what we sent, or a wrong checksum: there is no packet
+        if self.source is not None:
+            self._carry(packet, now)
+            return
+        trust = self._trust_in(source, now)
+        if trust != STRANGER and self._lock(source, trust):
+            self._carry(packet, now)
+            self._sift(now)
+        else:
+            self.strangers += 1
+
+    def resync(self, packet, size: int, now: float) -> None:
+        """A packet of a locked RTP lane is not the one expected next: count what is lost (RFC 3550 A.1, A.3), or
+        begin anew with a new source. RTCP on the same port (RFC 5761), STUN and DTLS are left out."""
+        if size < _HEADER.size or packet[0] >> 6 != 2 or 192 <= packet[1] <= 223:
+            return
+        sequence, timestamp, ssrc = _HEADER.unpack_from(packet)
+        ahead = (sequence - self.next_sequence) & 0xFFFF
+        if ssrc != self._ssrc or self.next_sequence < 0 or _MAX_DROPOUT <= ahead < 0x10000 - _MAX_MISORDER:
+            self._ssrc = ssrc
+        elif ahead >= _MAX_DROPOUT:  # late or twice: A.3 counts it as received
+            self.lost = max(0, self.lost - 1)
+            return
+        else:
+            self.lost += ahead
+        self.next_sequence = sequence + 1
+        self.timestamp = timestamp
+        self.arrived = now
+
+    # What the clock says
+
+    def check(self) -> bool:
+        """Called a few times a second: find the phone that has changed its port on its own address, or a source more
+        trusted than the one that came first. True when the lane has been locked to another."""
+        if self._door is None:
+            return False
+        if self.packets != self._seen:
+            self._seen = self.packets
+            self._silent = 0
+            if self._trust == NAMED:
+                return False
+        else:
+            self._silent += 1
+        knocking = drain(self._door)
+        self.strangers += len(knocking)
+        # The first look at a lane gone silent finds the strangers of the whole call: only later ones speak now.
+        silent = self._silent >= _SILENT_CHECKS
+        for source in knocking:
+            trust = self._latch.trust(source[:2])
+            neighbour = source[0] == self.source[0] and trust != STRANGER
+            if trust > self._trust or (silent and neighbour):
+                self.reopen()
+                return self._lock(source, trust)
+        return False
+
+    # Inside
+
+    @property
+    def _plain(self) -> bool:
+        return self.rtp and self.source is not None
+
+    def _trust_in(self, source: tuple, now: float) -> int:
+        """How far `source` is trusted to be the first on an open lane."""
+        trust = self._latch.trust(source[:2])
+        if trust != ELSEWHERE:
+            return trust
+        if self._leader is None:
+            return trust if self._latch.learned(source[:2], now) else STRANGER
+        led = self._leader.source
+        return ADDRESS if led is not None and led[0] == source[0] else STRANGER
+
+    def _lock(self, source: tuple, trust: int) -> bool:
+        """Hear only `source` and send to it. False when the kernel has no route to it."""
+        if self._leader is None:
+            self._open_door()
+        try:
+            self._sock.connect(source)
+        except OSError:
+            self._close_door()
+            return False
+        self.source = source
+        self._trust = trust
+        self._silent = 0
+        self.send = self._sock.send
+        self._loop.place(self, self._plain)
+        return True
+
+    def _sift(self, now: float) -> None:
+        """Of what was queued before connect(), only the source's gets through."""
+        for _ in range(MOST_QUEUED):
+            try:
+                packet, source = self._sock.recvfrom(_LARGEST)
+            except OSError:
+                return
+            if source == self.source:
+                self._carry(packet, now)
+            else:
+                self.strangers += 1
+
+    def _carry(self, packet: bytes, now: float) -> None:
+        self.packets += 1
+        self.bytes += len(packet)
+        if self.rtp:
+            self.resync(packet, len(packet), now)
+        try:
+            self.peer.send(packet)
+        except OSError:
+            return  # lost on the way out, as packets may be: no route, or the far end's ICMP to an earlier one
+
+    def _send_to_named(self, packet) -> None:
+        if self._latch.named is not None:
+            self._sock.sendto(packet, self._latch.named)
+
+    def _open_door(self) -> None:
+        # The door must be there before connect(): only then does the kernel know that the two sockets of the port are
+        # to be told apart by their peers. Without files left there is no door: strangers are kept out, not counted.
+        share(self._sock)
+        try:
+            self._door = bind(*self._sock.getsockname()[:2], shared=True)
+        except OSError:
+            self._door = None
+
+    def _close_door(self) -> None:
+        if self._door is not None:
+            self.strangers = self.count_strangers()
+            self._door.close()
+            self._door = None

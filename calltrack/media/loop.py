@@ -1,0 +1,132 @@
+"""Move packets: one private epoll for all lanes of a relay, which is itself one reader of the reactor.
+
+While packets are rare the reactor wakes us for each. When they come faster than `_REST` apart the loop stops asking to
+be woken and looks by itself after each rest, as a network card's driver does, because waking up costs more than relaying.
+
+Knows the reactor, the epoll and the plain path of a packet; everything else is the lane's.
+"""
+
+from __future__ import annotations
+
+from select import EPOLLIN, epoll
+from struct import Struct
+from time import monotonic
+
+from twisted.internet.interfaces import IReadDescriptor
+from zope.interface import implementer
+
+from calltrack.media.lanes import Lane
+
+_BATCH = 256  # packets at most before the reactor's other business has its turn
+_REST = 0.001  # seconds
+_ROOM = 65536  # bytes, more than any datagram has
+_COMMON = 2048  # sizes below this find their view ready-made
+
+_HEADER = Struct(">2xHI")  # sequence number, timestamp (RFC 3550 section 5.1)
+
+
+@implementer(IReadDescriptor)
+class PacketLoop:
+    """`watch`, `place` and `forget` lanes; between `start` and `stop` what arrives on them is relayed."""
+
+    def __init__(self, reactor) -> None:
+        self._reactor = reactor
+        self._lanes: dict[int, Lane] = {}
+        self._plain: list[Lane | None] = [None] * 1024  # by descriptor: locked RTP lanes
+        self._buffer = bytearray(_ROOM)
+        self._view = memoryview(self._buffer)
+        self._views = [self._view[:size] for size in range(_COMMON)]
+        self._last_read = 0.0
+        self._rest = None
+
+    def start(self) -> None:
+        self._epoll = epoll()
+        self._reactor.addReader(self)
+
+    def stop(self) -> None:
+        self._reactor.removeReader(self)
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+        self._epoll.close()
+
+    def watch(self, lane: Lane) -> None:
+        """Read `lane` from now on, through `lane.read`."""
+        fd = lane.fd
+        if fd >= len(self._plain):
+            self._plain.extend([None] * fd)
+        self._lanes[fd] = lane
+        self._epoll.register(fd, EPOLLIN)
+
+    def place(self, lane: Lane, plain: bool) -> None:
+        """Whether packets of a watched lane need nothing but to be counted and sent on."""
+        if lane.fd in self._lanes:
+            self._plain[lane.fd] = lane if plain else None
+
+    def forget(self, lane: Lane) -> None:
+        """Read `lane` no longer. To be called before its socket is closed."""
+        self._epoll.unregister(lane.fd)
+        self._plain[lane.fd] = None
+        del self._lanes[lane.fd]
+
+    # IReadDescriptor
+
+    def fileno(self) -> int:
+        return self._epoll.fileno()
+
+    def logPrefix(self) -> str:
+        return "media"
+
+    def connectionLost(self, reason) -> None:
+        """The reactor stops; the relay is stopped by its owner."""
+
+    def doRead(self) -> None:
+        now = monotonic()
+        self._relay(now)
+        if now - self._last_read < _REST:
+            self._reactor.removeReader(self)
+            self._rest = self._reactor.callLater(_REST, self._look)
+        self._last_read = now
+
+    def _look(self) -> None:
+        if self._relay(monotonic()):
+            self._rest = self._reactor.callLater(_REST, self._look)
+        else:
+            self._rest = None
+            self._reactor.addReader(self)
+
+    def _relay(self, now: float) -> int:
+        """Take one packet from each lane that has one. Every line here is paid for by every packet."""
+        plain = self._plain
+        buffer = self._buffer
+        views = self._views
+        header = _HEADER.unpack_from
+        ready = self._epoll.poll(0, _BATCH)
+        for fd, _ in ready:
+            lane = plain[fd]
+            if lane is None:
+                self._lanes[fd].read(now)
+                continue
+            try:
+                size = lane.receive(buffer)
+            except OSError:
+                continue  # ICMP about what we sent: reading it has taken it out
+            lane.packets += 1
+            lane.bytes += size
+            sequence, timestamp = header(buffer)
+            if sequence != lane.next_sequence:
+                lane.resync(buffer, size, now)
+            else:
+                lane.next_sequence = sequence + 1
+                if timestamp != lane.timestamp:  # packets of one frame or one DTMF digit share it
+                    late = (now - lane.arrived) * lane.rate - (timestamp - lane.timestamp)
+                    lane.jitter += ((late if late >= 0 else -late) - lane.jitter) / 16
+                    lane.timestamp = timestamp
+                    lane.arrived = now
+            try:
+                lane.peer.send(views[size])
+            except OSError:
+                continue  # lost on the way out, as packets may be
+            except IndexError:
+                lane.peer.send(self._view[:size])
+        return len(ready)

@@ -1,0 +1,112 @@
+"""Hand out pairs of UDP ports, even for RTP and odd for RTCP, and take them back (RFC 3550 section 11).
+
+The pair that has been idle longest goes out first. A pair that has carried media is kept bound, in quarantine,
+until nobody has sent to it for a while, so that a new call never hears an old one. Time comes in as `now`, in
+seconds. Knows no parties and no latching.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+from collections import deque
+from socket import SO_RCVBUF, SOL_SOCKET, socket
+
+from calltrack.errors import MediaUnavailable
+from calltrack.media.sockets import bind, disconnect, drain
+
+_TRIES = 256  # pairs tried when other programs sit in our range: bounds what one call may cost
+
+
+class PortPair:
+    """Two bound, non-blocking sockets: `rtp` on `port`, `rtcp` on the next."""
+
+    __slots__ = ("address", "port", "rtcp", "rtp")
+
+    def __init__(self, address: str, port: int) -> None:
+        """Raises OSError when either port cannot be bound."""
+        self.address = address
+        self.port = port
+        self.rtp = bind(address, port)
+        try:
+            self.rtcp = bind(address, port + 1)
+        except OSError:
+            self.rtp.close()
+            raise
+
+    @property
+    def sockets(self) -> tuple[socket, socket]:
+        return self.rtp, self.rtcp
+
+    def heard(self) -> bool:
+        """Whether anything has arrived since the last time this was asked; empties both sockets."""
+        return bool(drain(self.rtp)) | bool(drain(self.rtcp))
+
+    def close(self) -> None:
+        self.rtp.close()
+        self.rtcp.close()
+
+
+class PortPool:
+    """All port pairs of a range, on any number of local addresses."""
+
+    def __init__(self, low: int, high: int, quarantine: float) -> None:
+        self._evens = range(low + low % 2, high, 2)
+        self._quarantine = quarantine
+        self._idle: dict[str, deque[int]] = {}  # by local address, longest idle first
+        self._held: deque[tuple[float, PortPair]] = deque()  # in order of when to look again
+
+    def take(self, address: str) -> PortPair:
+        """The pair on `address` that has been idle longest. Raises MediaUnavailable when all are taken, in
+        quarantine or other programs', when the process may open no more files, or the address is not ours."""
+        idle = self._idle_on(address)
+        for _ in range(min(len(idle), _TRIES)):
+            port = idle.popleft()
+            try:
+                return PortPair(address, port)
+            except OSError as error:
+                idle.append(port)
+                if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                    raise MediaUnavailable(f"cannot open an RTP port on {address}: {error.strerror}") from error
+        raise MediaUnavailable(f"no RTP port is free on {address}")
+
+    def has_room(self, pairs: int) -> bool:
+        """Whether so many pairs are left on each address in use."""
+        return all(len(idle) >= pairs for idle in self._idle.values())
+
+    def give_back(self, pair: PortPair, carried: bool, now: float) -> None:
+        """Take a pair back; at once when it has not carried media and nothing has come for it unasked."""
+        for sock in pair.sockets:
+            disconnect(sock)  # whoever still sends shall be heard
+        if not pair.heard() and not carried:
+            self._release(pair)
+            return
+        for sock in pair.sockets:
+            sock.setsockopt(SOL_SOCKET, SO_RCVBUF, 1)  # one packet is enough to know; the kernel sees to its minimum
+        self._held.append((now + self._quarantine, pair))
+
+    def sweep(self, now: float) -> None:
+        """Release the pairs whose quarantine is over; those that were sent to begin it again."""
+        while self._held and self._held[0][0] <= now:
+            pair = self._held.popleft()[1]
+            if pair.heard():
+                self._held.append((now + self._quarantine, pair))
+            else:
+                self._release(pair)
+
+    def close(self) -> None:
+        """Close what is in quarantine. Pairs still out are for their holders to close."""
+        while self._held:
+            self._held.popleft()[1].close()
+
+    def _release(self, pair: PortPair) -> None:
+        pair.close()
+        self._idle[pair.address].append(pair.port)
+
+    def _idle_on(self, address: str) -> deque[int]:
+        idle = self._idle.get(address)
+        if idle is None:
+            idle = self._idle[address] = deque(self._evens)
+            # After a restart the peers of the calls that were cut still send to where we began last time.
+            idle.rotate(random.randrange(len(idle)))
+        return idle

@@ -1,0 +1,301 @@
+"""The media of one call: parties, the streams towards each, and who hears whom.
+
+Knows offers and answers (RFC 3264) and the media timeout; knows no SIP, and sockets only through lanes and ports.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, fail, succeed
+from zope.interface import implementer
+
+from calltrack.errors import MediaUnavailable, UnusableSDP
+from calltrack.interfaces import IMediaSession
+from calltrack.media.lanes import Lane
+from calltrack.media.ports import PortPair
+from calltrack.media.sdp import Document, Origin, Section
+from calltrack.tracking.model import MediaFigures, StreamFigures
+
+if TYPE_CHECKING:
+    from calltrack.media.relay import TwistedRelay
+
+CALLER = "caller"
+
+
+class Stream:
+    """One m-line towards one party: a port pair, its two lanes, and what the party last said about it."""
+
+    __slots__ = ("active", "held", "mux", "pair", "rtcp", "rtp")
+
+    def __init__(self, pair: PortPair, relay: TwistedRelay) -> None:
+        self.pair = pair
+        self.rtp = Lane(pair.rtp, relay.loop)
+        self.rtcp = Lane(pair.rtcp, relay.loop, leader=self.rtp)
+        self.active = False
+        self.held = False
+        self.mux = False
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        return self.pair.port, self.pair.port + 1
+
+    def describe(self, section: Section, rate: int, signalling: str) -> None:
+        """Take over what the party's description says."""
+        self.active = section.port != 0
+        self.held = section.held
+        self.mux = section.mux
+        if not self.active or section.silenced:
+            return
+        self.rtp.describe((section.host, section.port), signalling, section.rtp, rate)
+        if section.rtp and section.rtcp is not None:
+            self.rtcp.describe(section.rtcp, signalling, False, rate)
+
+    def join(self, other: Stream) -> None:
+        """Relay between the two streams, as far as both parties want them."""
+        if not (self.active and other.active):
+            self.part()
+            other.part()
+            return
+        self.rtp.join(other.rtp)
+        if self.rtp.rtp and not (self.mux and other.mux):
+            self.rtcp.join(other.rtcp)
+        else:
+            self.rtcp.part()
+            other.rtcp.part()
+
+    def part(self) -> None:
+        self.rtp.part()
+        self.rtcp.part()
+
+    def check(self) -> None:
+        if self.rtp.check():
+            self.rtcp.reopen()  # it has moved with its stream
+
+    def close(self) -> bool:
+        """Stop both lanes. Whether anything was ever received."""
+        self.rtp.close()
+        self.rtcp.close()
+        return bool(self.rtp.packets or self.rtcp.packets)
+
+
+class Party:
+    """One end of the call as the relay sees it: our streams towards it, and what we say to it."""
+
+    __slots__ = ("_relay", "host", "offered", "origin", "shown", "streams")
+
+    def __init__(self, relay: TwistedRelay) -> None:
+        self._relay = relay
+        self.host = ""  # where its signalling goes
+        self.shown = ("", "")  # the address it is shown, and the one its sockets are bound to; chosen once
+        self.streams: dict[int, Stream] = {}  # by index of the m-line
+        self.origin = Origin(relay.next_session_id())
+        self.offered: Document | None = None  # its offer, until that is answered
+
+    def show(self, document: Document, rejected: set[int] = frozenset()) -> bytes:
+        """`document` for this party, taking ports for streams it has none for. Raises MediaUnavailable."""
+        if not self.shown[0]:
+            self.shown = self._relay.addresses.towards(self.host)
+        ports = []
+        for index, section in enumerate(document.sections):
+            if section.port and index in rejected:
+                document.reject(index)
+            ports.append(self._stream(index).ports if section.port else None)
+        return document.render(self.origin, self.shown[0], ports)
+
+    def _stream(self, index: int) -> Stream:
+        stream = self.streams.get(index)
+        if stream is None:
+            pair = self._relay.ports.take(self.shown[1])
+            stream = self.streams[index] = Stream(pair, self._relay)
+        return stream
+
+    def describe(self, document: Document, rate_from: Document) -> None:
+        """`document` is what the party says of its own side; streams it does not name are off. Clock rates are
+        those of `rate_from`, the answer."""
+        for index, stream in self.streams.items():
+            if index < len(document.sections):
+                rates = rate_from.sections[index : index + 1]
+                rate = rate_from.clock_rate(rates[0]) if rates else 8000
+                stream.describe(document.sections[index], rate, self.host)
+            else:
+                stream.active = False
+
+    @property
+    def held(self) -> bool:
+        """Whether the party does not want to hear anything now."""
+        active = [stream.held for stream in self.streams.values() if stream.active]
+        return bool(active) and all(active)
+
+    @property
+    def packets(self) -> int:
+        return sum(stream.rtp.packets + stream.rtcp.packets for stream in self.streams.values())
+
+    def figures(self) -> StreamFigures:
+        lanes = [stream.rtp for stream in self.streams.values()]
+        if not lanes:
+            return StreamFigures()
+        busiest = max(lanes, key=lambda lane: lane.packets)
+        return StreamFigures(
+            packets=sum(lane.packets for lane in lanes),
+            bytes=sum(lane.bytes for lane in lanes),
+            lost=sum(lane.lost for lane in lanes),
+            jitter_ms=round(busiest.jitter * 1000 / busiest.rate, 3),
+            strangers=sum(lane.count_strangers() for lane in lanes),
+        )
+
+    def part(self) -> None:
+        for stream in self.streams.values():
+            stream.part()
+
+    def close(self, now: float) -> None:
+        for stream in self.streams.values():
+            self._relay.ports.give_back(stream.pair, stream.close(), now)
+        self.streams.clear()
+
+
+@implementer(IMediaSession)
+class Session:
+    """See IMediaSession."""
+
+    __slots__ = ("_heard", "_on_timeout", "_parties", "_quiet_since", "_relay", "_seen", "call_id", "connected", "final")
+
+    def __init__(self, relay: TwistedRelay, call_id: str, on_timeout) -> None:
+        self._relay = relay
+        self.call_id = call_id
+        self._on_timeout = on_timeout
+        self._parties: dict[str, Party] = {}
+        self._heard = ""  # the party that the caller hears now
+        self.connected = ""  # the party that has answered the call
+        self.final: MediaFigures | None = None
+        self._seen = -1
+        self._quiet_since = 0.0
+
+    # IMediaSession
+
+    def offer(self, source, target, sdp, source_host, target_host, allow=()) -> Deferred:
+        return self._outcome(self._offer, source, target, sdp, source_host, target_host, allow)
+
+    def answer(self, source, target, sdp, source_host, target_host) -> Deferred:
+        return self._outcome(self._answer, source, target, sdp, source_host, target_host)
+
+    def connect(self, party: str) -> None:
+        if self.connected or self.final is not None:
+            return
+        self.connected = party
+        for name in [name for name in self._parties if name not in (CALLER, party)]:
+            self._forget(name)
+        self._hear(party)
+        self._quiet_since = self._relay.clock.seconds()
+
+    def drop(self, party: str) -> None:
+        if party in self._parties:
+            self._forget(party)
+
+    def figures(self) -> MediaFigures:
+        if self.final is not None:
+            return self.final
+        caller, target = (
+            self._parties[name].figures() if name in self._parties else StreamFigures()
+            for name in (CALLER, self.connected or self._heard)
+        )
+        return MediaFigures(caller=caller, target=target, verdict=_verdict(caller.packets, target.packets))
+
+    def close(self) -> MediaFigures:
+        if self.final is None:
+            self.final = self.figures()
+            for name in list(self._parties):
+                self._forget(name)
+            self._relay.forget(self)
+        return self.final
+
+    # For the relay
+
+    def check(self, now: float, timeout: float) -> None:
+        """Called a few times a second: heal lanes, and see whether the call has gone silent."""
+        packets = 0
+        for party in self._parties.values():
+            packets += party.packets
+            for stream in party.streams.values():
+                stream.check()
+        if packets != self._seen or any(party.held for party in self._parties.values()):
+            self._seen = packets
+            self._quiet_since = now
+        elif self.connected and timeout and now - self._quiet_since >= timeout and self._on_timeout is not None:
+            on_timeout, self._on_timeout = self._on_timeout, None
+            on_timeout()
+
+    # Inside
+
+    def _outcome(self, rewrite, *arguments) -> Deferred:
+        if self.final is not None:
+            return fail(MediaUnavailable("the call's media is closed"))
+        try:
+            return succeed(rewrite(*arguments))
+        except (UnusableSDP, MediaUnavailable) as error:
+            return fail(error)
+
+    def _offer(self, source, target, sdp, source_host, target_host, allow) -> bytes:
+        speaker, hearer = self._party(source, source_host), self._party(target, target_host)
+        document = self._read(sdp, speaker)
+        if allow:
+            document.restrict(allow)
+        text = hearer.show(document)
+        speaker.offered = document  # counts once it is answered: a refused offer changes nothing
+        return text
+
+    def _answer(self, source, target, sdp, source_host, target_host) -> bytes:
+        speaker, hearer = self._party(source, source_host), self._party(target, target_host)
+        document = self._read(sdp, speaker)
+        offered = hearer.offered
+        rejected = set()
+        if offered is not None:
+            rejected = {index for index, section in enumerate(offered.sections) if not section.port}
+        text = hearer.show(document, rejected)
+        if offered is not None:
+            hearer.describe(offered, rate_from=document)
+            hearer.offered = None
+        speaker.describe(document, rate_from=document)
+        other = target if source == CALLER else source
+        if not self.connected or self.connected == other:
+            self._hear(other)
+        return text
+
+    def _party(self, name: str, host: str) -> Party:
+        party = self._parties.get(name)
+        if party is None:
+            party = self._parties[name] = Party(self._relay)
+        party.host = host
+        return party
+
+    def _read(self, sdp: bytes, speaker: Party) -> Document:
+        """Taken apart. Streams that exist may all be ended; a call cannot begin with none."""
+        document = Document(sdp)
+        if not document.usable and not speaker.streams:
+            raise UnusableSDP("no stream in the session description has an address and a port that can be relayed")
+        return document
+
+    def _hear(self, name: str) -> None:
+        """Let the caller and this party hear each other, and nobody else."""
+        caller, party = self._parties.get(CALLER), self._parties.get(name)
+        if self._heard != name and self._heard in self._parties:
+            self._parties[self._heard].part()
+        self._heard = name
+        if caller is None or party is None:
+            return
+        for index, stream in caller.streams.items():
+            if index in party.streams:
+                stream.join(party.streams[index])
+            else:
+                stream.part()
+
+    def _forget(self, name: str) -> None:
+        self._parties.pop(name).close(self._relay.clock.seconds())
+
+
+def _verdict(caller: int, target: int) -> str:
+    if caller and target:
+        return "both-ways"
+    if caller:
+        return "target-silent"
+    return "caller-silent" if target else "none"
