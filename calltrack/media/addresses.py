@@ -17,9 +17,8 @@ class LocalAddresses:
     """The addresses a relay has, by family."""
 
     def __init__(self, settings: MediaSettings) -> None:
-        advertise = (settings.advertise,) if isinstance(settings.advertise, str) else settings.advertise
         self._listen = {":" in address: address for address in settings.listen}
-        self._advertise = {":" in address: address for address in advertise if address}
+        self._advertise = {":" in address: address for address in settings.advertise}
         self._chosen: dict[str, tuple[str, str]] = {}
 
     def towards(self, host: str) -> tuple[str, str]:

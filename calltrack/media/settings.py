@@ -1,4 +1,4 @@
-"""What an operator may set about media. Knows values only, opens nothing."""
+"""What can be configured of media. Knows no TOML and no sockets."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import msgspec
 
 
 class MediaSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The `[media]` section, already checked by whoever read it."""
+    """``[media]``: where the relay's ports are and how long it waits."""
 
-    listen: tuple[str, ...] = ("0.0.0.0",)  # address literals, at most one per family; "0.0.0.0" and "::" mean all
-    advertise: str | tuple[str, ...] = ""  # literals shown to parties instead of the local ones, one per family
-    ports: tuple[int, int] = (20000, 29999)  # UDP, both included; RTP takes the even ones
-    timeout: float = 60.0  # seconds without any packet that end a call; 0 = never
-    quarantine: float = 30.0  # seconds a used port must be silent before it is used again
+    relay: str = "twisted"  # a plugin's name
+    listen: tuple[str, ...] = ("0.0.0.0",)  # address literals, at most one of each family
+    advertise: tuple[str, ...] = ()  # address literals written into descriptions; () = those packets leave from
+    ports: tuple[int, int] = (20000, 29999)  # first and last, both included
+    timeout: float = 60.0  # seconds without a packet that end a call; 0 = never
+    quarantine: float = 10.0  # seconds a port that carried media must be silent before it is used again
