@@ -72,6 +72,8 @@ def parse_sip_address(text: str, field: str) -> SIPAddress:
         raise refuse("holds a space or control character")
     if text[:5].lower() == "sips:":
         raise refuse("is a sips: address; write sip:...;transport=tls")
+    if text[:4].lower() == "tel:":
+        raise refuse("is a tel: address; write phone:+...")
     rest = text[4:] if text[:4].lower() == "sip:" else text
     user, at, hostport = rest.rpartition("@")
     if at:
