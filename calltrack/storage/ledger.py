@@ -63,7 +63,7 @@ class Ledger:
         self._in_memory = in_memory
         self._queue: dict[str, _Entry] = {}  # by call id, oldest first
         self._writing: dict[str, _Entry] = {}  # the batch that the store has not answered for
-        self._batch = BATCH
+        self._largest_batch = self._batch = min(BATCH, in_memory)  # records a write; fewer after one has failed
         self._begun_since: set[str] | None = None  # calls seen while recovery is at work: not its to close
         self._timer: IDelayedCall | None = None
         self._retry = 0.0  # seconds to the next attempt; 0 = the store is there
@@ -171,7 +171,7 @@ class Ledger:
 
     async def _write_batch(self) -> bool:
         """True unless the store is away."""
-        if len(self._queue) < self._batch:
+        if not self._queue or (not self._retry and len(self._queue) < self._batch):
             self._read_spool()
         batch = self._writing = dict(islice(self._queue.items(), self._batch))
         for call_id in batch:
@@ -188,7 +188,7 @@ class Ledger:
         except Exception:
             return self._refused(batch)
         self._writing = {}
-        self._batch = min(self._batch * 2, BATCH)
+        self._batch = min(self._batch * 2, self._largest_batch)
         self._stored(batch)
         return True
 
