@@ -1,0 +1,122 @@
+"""Child processes of a test: started, listened to, and gone when it ends. Knows no SIP and no calltrack."""
+
+import os
+import shutil
+import socket
+from collections.abc import Callable
+
+from twisted.internet import defer, protocol, reactor, task
+from twisted.trial.unittest import SkipTest, TestCase
+
+LOOK_AGAIN = 0.02  # seconds between two looks at something that tells nobody when it changes
+
+
+def installed(program: str, package: str) -> str:
+    """The path of a real peer; SkipTest with what to install when it is missing."""
+    path = shutil.which(program)
+    if path is None:
+        raise SkipTest(f"{program} is not installed: apt-get install {package}")
+    return path
+
+
+class Child(protocol.ProcessProtocol):
+    """A process with its output (both streams together, as text)."""
+
+    def __init__(self, test: TestCase, name: str, arguments: list[str], **options) -> None:
+        self.name = name
+        self.output = ""
+        self.errors = ""
+        self.status: int | None = None  # exit status; minus the signal when one ended it
+        self.ended: defer.Deferred[int] = defer.Deferred()
+        self._awaited: list[tuple[str, defer.Deferred]] = []
+        environment = {**os.environ, "TERM": "vt100", "PYTHONUNBUFFERED": "1", **options.pop("env", {})}
+        reactor.spawnProcess(self, arguments[0], arguments, environment, **options)
+        test.addCleanup(self.kill)
+
+    def outReceived(self, data: bytes) -> None:
+        self.output += data.decode("utf-8", "replace")
+        for awaited in [awaited for awaited in self._awaited if awaited[0] in self.output]:
+            self._awaited.remove(awaited)
+            awaited[1].callback(None)
+
+    def errReceived(self, data: bytes) -> None:
+        self.errors += data.decode("utf-8", "replace")
+        self.outReceived(data)
+
+    def processEnded(self, reason) -> None:
+        value = reason.value
+        self.status = -value.signal if value.signal else value.exitCode
+        for text, waiting in self._awaited:
+            waiting.errback(AssertionError(f"{self.name} ended before it wrote {text!r}:\n{self.output[-4000:]}"))
+        ended, self.ended = self.ended, defer.succeed(self.status)
+        ended.callback(self.status)
+
+    def writes(self, text: str) -> defer.Deferred[None]:
+        """Fires when `text` is in the output; fails when the process ends without it."""
+        if text in self.output:
+            return defer.succeed(None)
+        waiting: defer.Deferred[None] = defer.Deferred()
+        if self.status is not None:
+            return defer.fail(AssertionError(f"{self.name} never wrote {text!r}:\n{self.output[-4000:]}"))
+        self._awaited.append((text, waiting))
+        return waiting
+
+    async def end(self) -> int:
+        """Wait until the process has ended; its exit status."""
+        if self.status is None:
+            waiting: defer.Deferred[int] = defer.Deferred()
+            self.ended.chainDeferred(waiting)
+            await waiting
+        return self.status
+
+    def signal(self, name: str) -> None:
+        if self.status is None:
+            self.transport.signalProcess(name)
+
+    async def kill(self) -> None:
+        self.signal("KILL")
+        await self.end()
+
+
+async def eventually(condition: Callable, what: str, seconds: float = 10.0):
+    """The first true value of `condition()`, which may be a coroutine function; AssertionError after `seconds`."""
+    until = reactor.seconds() + seconds
+    while True:
+        value = condition()
+        if hasattr(value, "__await__"):
+            value = await value
+        if value:
+            return value
+        if reactor.seconds() > until:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        await task.deferLater(reactor, LOOK_AGAIN)
+
+
+def listening(transport: str, host: str, port: int) -> bool:
+    """Whether some socket of this machine is bound to the address (TCP: and listens)."""
+    packed = int.from_bytes(socket.inet_aton(host), "little")
+    local = f"{packed:08X}:{port:04X}"
+    with open(f"/proc/net/{transport}") as table:
+        rows = [line.split() for line in table][1:]
+    return any(row[1] == local and (transport == "udp" or row[3] == "0A") for row in rows)
+
+
+def free_port(host: str) -> int:
+    """A port that is free for UDP and TCP at a loopback address of this test run."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp, socket.socket(
+            socket.AF_INET, socket.SOCK_DGRAM
+        ) as udp:
+            tcp.bind((host, 0))
+            port = tcp.getsockname()[1]
+            try:
+                udp.bind((host, port))
+            except OSError:
+                continue
+            return port
+
+
+def own_address(number: int) -> str:
+    """The loopback address `number` (1 to 250) of this process, so that test runs at once do not meet."""
+    pid = os.getpid()
+    return f"127.{1 + (pid >> 8) % 250}.{pid % 256}.{number}"
