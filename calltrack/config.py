@@ -7,18 +7,16 @@ use or an unreachable database is the service's to report.
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import tomllib
 from typing import Any
 
 import msgspec
 
 from calltrack import checks
+from calltrack.calls.settings import CallsSettings, TrunkSettings
 from calltrack.checks import Check, HostPort, Listen
 from calltrack.errors import ConfigErrors
 from calltrack.media.settings import MediaSettings
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class SIPSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,15 +30,6 @@ class SIPSettings(msgspec.Struct, frozen=True, kw_only=True):
     t4: float = 5.0  # seconds: longest life of a message in the network
 
 
-class CallsSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """``[calls]``: what holds for every call."""
-
-    lookup_budget: float = 0.2  # seconds a scenario source may take
-    max_calls: int = 0  # calls at once in this process; 0 = no limit
-    stop_time: float = 5.0  # seconds that calls in progress get to end when the service stops
-    header_prefix: str = "x-roistat"
-
-
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``[storage]``: where the catalog and the call records are kept."""
 
@@ -52,23 +41,6 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``[web]``: where HTTP listens."""
 
     listen: HostPort = HostPort("127.0.0.1", 8080)
-
-
-class TrunkSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """``[[trunk]]``: a provider's SIP peer."""
-
-    name: str
-    sources: tuple[Network, ...] = ()  # who may deliver calls; empty = an outbound trunk
-    number_from: str = "request-uri"  # or "to", "p-called-party-id", "diversion"
-    country: str = ""  # ISO 3166 code: how national numbers become E.164; "" = only + and 00 are read
-    outbound: str = ""  # "sip:host[:port][;transport=...]" where `phone` targets leave; "" = nowhere
-    username: str = ""  # digest credentials for `outbound`; "" = known by address
-    password: str = ""
-    realm: str = ""  # the only realm the credentials are for; "" = whichever the peer names
-    max_calls: int = 0  # calls at once, both directions; 0 = no limit
-    max_rate: float = 0.0  # new calls a second; 0 = no limit
-    caller_id: str = "caller"  # number that outbound calls show: "caller", "withheld" or "+E164"
-    number_format: str = "plus"  # how outbound numbers are written: "plus", "digits", "national"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

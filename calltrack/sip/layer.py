@@ -126,10 +126,12 @@ class TransactionLayer:
         if isinstance(transaction, ClientTransaction):
             self.clients.pop((transaction.branch, transaction.method), None)
         else:
-            key = server_key(transaction.request)
-            if self.servers.get(key) is not transaction:
-                key = (*key, sent_by(transaction.request.via))
-            self.servers.pop(key, None)
+            self.servers.pop(transaction.key, None)
+
+    def unanswered(self) -> int:
+        """How many requests of ours wait for a final response."""
+        waiting = (tx.CALLING, tx.TRYING, tx.PROCEEDING)
+        return sum(transaction.state in waiting for transaction in self.clients.values())
 
     def undeliverable(self, transaction: ServerTransaction, data: bytes, error: TransportFailure) -> None:
         """A response could not be sent. A closed connection is opened again to the sent-by address
@@ -214,7 +216,7 @@ class TransactionLayer:
                 self._refuse(request, flow, refusal)
             return
         self._tap(request, data, flow)
-        transaction = ServerTransaction(self, _answering(flow, via, self.transports), request)
+        transaction = ServerTransaction(self, _answering(flow, via, self.transports), request, key)
         self.servers[key] = transaction
         if request.method == b"CANCEL":
             self.user.cancelled(transaction, self._cancelled_invite(key, via, flow))

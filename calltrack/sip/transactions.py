@@ -5,8 +5,8 @@ Rule 2: a table does not know messages. Its actions do, and each is a few lines.
 
 A transaction user gets, from a client transaction: `responded(transaction, response)` for each
 response that is not a retransmission (for INVITE: every 2xx), and `failed(transaction, error)` once,
-with TransportFailure or TransactionTimeout, when there will be no final response. From a server
-transaction: `unacknowledged(transaction)` when the ACK to a failure response never came.
+with TransportFailure or TransactionTimeout, when there will be no final response. From an INVITE server
+transaction: `cancelled(cancel)` when the client gives up before a final response.
 """
 
 from __future__ import annotations
@@ -147,12 +147,13 @@ class Transaction:
 class ServerTransaction(Transaction):
     """A request that somebody sent us, until it is answered and the answer has arrived."""
 
-    __slots__ = ("_last", "request", "user")
+    __slots__ = ("_last", "key", "request", "user")
 
-    def __init__(self, layer: TransactionLayer, flow: Flow, request: Request) -> None:
+    def __init__(self, layer: TransactionLayer, flow: Flow, request: Request, key: tuple[bytes, ...]) -> None:
         invite = request.method == b"INVITE"
         super().__init__(layer, flow, INVITE_SERVER if invite else SERVER, PROCEEDING if invite else TRYING)
-        self.request: Request = request
+        self.request = request
+        self.key = key
         self.user: Any = None
         self._last = b""  # the last response, as sent
 
@@ -177,6 +178,10 @@ class ServerTransaction(Transaction):
             return False
         return self.event(event, respond(self.request, status, lines, body, to_tag=to_tag, reason=reason))
 
+    def send_again(self) -> None:
+        """Send the last response once more: a 2xx to INVITE is resent by the dialog usage (section 13.3.1.4)."""
+        self._send_again(None)
+
     def _send(self, data: bytes) -> None:
         self._last = data
         self._transmit(data)
@@ -193,10 +198,6 @@ class ServerTransaction(Transaction):
             self.flow.send(data)
         except TransportFailure as error:
             self.layer.undeliverable(self, data, error)
-
-    def _unacknowledged(self, _: Any) -> None:
-        if self.user is not None:
-            self.user.unacknowledged(self)
 
     def _acknowledged_2xx(self, ack: Request) -> None:
         """An ACK to a 2xx with the INVITE's branch, as RFC 2543 peers send it: the dialog's business."""
@@ -342,7 +343,7 @@ INVITE_SERVER: dict[tuple[str, str], tuple[str, tuple[Callable[..., None], ...]]
     (COMPLETED, REQUEST): (COMPLETED, (S._send_again,)),
     (COMPLETED, RESEND_DUE): (COMPLETED, (S._send_again, T._resend_after_t2)),  # Timer G
     (COMPLETED, ACK): (CONFIRMED, (T._linger_t4,)),  # Timer I
-    (COMPLETED, EXPIRED): (TERMINATED, (T._forget, S._unacknowledged)),  # Timer H
+    (COMPLETED, EXPIRED): (TERMINATED, (T._forget,)),  # Timer H
     (CONFIRMED, ACK): (CONFIRMED, ()),
     (CONFIRMED, LINGERED): (TERMINATED, (T._forget,)),  # Timer I
 }

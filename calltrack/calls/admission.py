@@ -1,0 +1,103 @@
+"""Who may place a call, and what number was dialled (PRODUCT section 2.1, 2.2). Knows trunks and requests.
+
+There is no way past this room: an INVITE whose source is no trunk's goes nowhere, whatever it dials.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Iterable, NamedTuple, Protocol
+
+from calltrack.errors import MalformedMessage
+from calltrack.sip.message import Request
+from calltrack.sip.uri import parse_name_addr, parse_uri
+from calltrack.tracking.numbers import dialled_digits
+
+# Programs that look for open telephone systems. They get no answer: any answer says "go on".
+SCANNERS = (
+    b"friendly-scanner", b"sipvicious", b"sipcli", b"sip-scan", b"sundayddr", b"iwar", b"sipsak", b"vaxsipuseragent",
+    b"pplsip", b"smap", b"sivus", b"gulp", b"sipptk", b"friendly-request", b"eyebeam-scan",
+)  # fmt: skip
+
+_WHERE = {"to": b"to", "p-called-party-id": b"p-called-party-id", "diversion": b"diversion"}
+
+
+class Trunk(Protocol):
+    """What is read of a trunk's settings here."""
+
+    name: str
+    sources: tuple
+    number_from: str
+    country: str
+
+
+class Admission(NamedTuple):
+    """An INVITE that may become a call."""
+
+    trunk: Trunk
+    dialled: str  # E.164 digits; "" when the INVITE names no number
+    caller: str  # E.164 digits, or the user as it came; "" when withheld
+    caller_name: bytes  # display name
+
+
+class Admissions:
+    """Finds the trunk of a source address; the first that lists it."""
+
+    def __init__(self, trunks: Iterable[Trunk]) -> None:
+        self._trunks = tuple(trunks)
+        self.trunk_of = lru_cache(maxsize=8192)(self._trunk_of)
+
+    def _trunk_of(self, host: str) -> Trunk | None:
+        try:
+            address = ip_address(host.partition("%")[0])
+        except ValueError:
+            return None
+        mapped = getattr(address, "ipv4_mapped", None)
+        for trunk in self._trunks:
+            for network in trunk.sources:
+                if address in network or (mapped is not None and mapped in network):
+                    return trunk
+        return None
+
+    def admit(self, invite: Request, host: str) -> Admission | None:
+        """The call that `invite` asks for, or None when its source is nobody's.
+        Raises MalformedMessage when the place of the dialled number cannot be read."""
+        trunk = self.trunk_of(host)
+        if trunk is None:
+            return None
+        caller, name = caller_of(invite, trunk.country)
+        return Admission(trunk, dialled_of(invite, trunk), caller, name)
+
+
+def is_scanner(request: Request) -> bool:
+    """Whether a request says itself that it comes from a scanner."""
+    product = (request.get(b"user-agent") or b"").lower()
+    return any(name in product for name in SCANNERS)
+
+
+def dialled_of(invite: Request, trunk: Trunk) -> str:
+    """The dialled number, from where this trunk puts it; from the Request-URI when that place is empty."""
+    uri = invite.uri
+    key = _WHERE.get(trunk.number_from)
+    if key is not None:
+        values = invite.items(key)
+        if values:
+            uri = parse_name_addr(values[0]).uri
+    return dialled_digits(parse_uri(uri).user.decode("utf-8", "replace"), trunk.country)
+
+
+def caller_of(invite: Request, country: str) -> tuple[str, bytes]:
+    """Number (or user) and display name of the caller: what the trunk asserts, else From."""
+    if any(b"id" in value for value in invite.tokens(b"privacy")):
+        return "", b""
+    asserted = invite.items(b"p-asserted-identity")
+    try:
+        who = parse_name_addr(asserted[0]) if asserted else invite.from_
+        uri = parse_uri(who.uri)
+    except MalformedMessage:
+        return "", b""
+    user = uri.user.decode("utf-8", "replace")
+    if uri.host == b"anonymous.invalid" or user.lower() in ("anonymous", "unknown", "unavailable", ""):
+        return "", b""
+    return dialled_digits(user, country) or user[:64], who.display

@@ -1,0 +1,415 @@
+"""A call: one inbound dialog and the outbound dialogs made for it; leaves exactly one record.
+
+ROUTING -> HUNTING -> TALKING -> ENDED. Its sides tell it what happens by neutral events; it decides, and
+tells the other side what to do. Knows no transactions and no headers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable
+
+from twisted.internet import defer
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from calltrack.calls import events
+from calltrack.calls.admission import Admission
+from calltrack.calls.attempt import Attempt
+from calltrack.calls.forwarding import caller_id, forwarded
+from calltrack.calls.hunting import Hunt
+from calltrack.calls.inbound import InboundSide
+from calltrack.calls.ladder import Ladder
+from calltrack.calls.limits import Limit
+from calltrack.calls.outbound import ELSEWHERE, Destination, OutboundSide
+from calltrack.calls.outcomes import Outcome
+from calltrack.calls.renegotiation import Renegotiation
+from calltrack.calls.sides import UsageSide
+from calltrack.errors import CalltrackError, MediaUnavailable, SIPError
+from calltrack.sip.transactions import ServerTransaction
+from calltrack.tracking.model import Attribution, CallRecord, MediaFigures, Route
+
+if TYPE_CHECKING:
+    from calltrack.calls.engine import CallEngine
+
+log = Logger()
+
+ROUTING, HUNTING, TALKING, ENDED = "routing", "hunting", "talking", "ended"
+NORMAL_CLEARING = 16  # Q.850
+
+
+class Call:
+    """See the module. Made by `CallEngine` for an admitted INVITE; `begin` starts it.
+
+    Raises MalformedMessage from the constructor when the INVITE cannot make a dialog.
+    """
+
+    __slots__ = (
+        "_attempts",
+        "_born",
+        "_changes",
+        "_engine",
+        "_give_up_lookup",
+        "_hunt",
+        "_limits",
+        "_media",
+        "_parties",
+        "_sides",
+        "_times",
+        "admission",
+        "call_ids",
+        "caller",
+        "created_ms",
+        "id",
+        "ladder",
+        "reason",
+        "route",
+        "state",
+        "target",
+        "winner",
+    )
+
+    def __init__(self, engine: CallEngine, call_id: str, transaction: ServerTransaction, admission: Admission):
+        self._engine = engine
+        self._born = engine.timers.now()
+        self.id = call_id
+        self.created_ms = engine.wall_ms()
+        self.admission = admission
+        self.call_ids: list[bytes] = []  # of its dialogs, for the ladder
+        self.state = ROUTING
+        self.route: Route | None = None
+        self.target = ""  # label of the target that answered, or of the last one tried
+        self.reason = ""
+        self.ladder = Ladder(self._born)
+        self.caller = InboundSide(self, engine.agent, transaction)
+        self.winner: OutboundSide | None = None
+        self._give_up_lookup: Callable[[], None] | None = None
+        self._limits: list[tuple[Limit, ...]] = []
+        self._media: Any = None  # IMediaSession
+        self._hunt: Hunt | None = None
+        self._attempts: dict[int, Attempt] = {}  # those not over, by number of the target
+        self._sides: dict[OutboundSide, Attempt] = {}
+        self._parties = 0
+        self._changes: Renegotiation | None = None
+        self._times: dict[str, float] = {}  # ringing, answered, ended: seconds on the monotonic clock
+
+    # Routing
+
+    def begin(self) -> None:
+        engine, admission = self._engine, self.admission
+        self.caller.transaction.respond(100)
+        trunk = admission.trunk
+        limits = (
+            Limit("engine", engine.settings.max_calls),
+            Limit(f"trunk:{trunk.name}", trunk.max_calls, trunk.max_rate),
+        )
+        if not self._take(limits, 503):
+            return
+        give_up = engine.lookup.ask(admission.dialled, admission.caller, self.created_ms / 1000, self._routed)
+        if self.state == ROUTING:
+            self._give_up_lookup = give_up
+
+    def _take(self, limits: tuple[Limit, ...], status: int) -> bool:
+        """Count the call under `limits`; when one is reached, the call is refused."""
+        reached = self._engine.limits.take(limits)
+        if not reached:
+            self._limits.append(limits)
+            return True
+        kind = "CONGESTION" if status == 503 else "BUSY"
+        self._refuse(Outcome(kind, status, f"limit:{reached}", 34 if status == 503 else 17), retry=status == 503)
+        return False
+
+    def _routed(self, route: Route | None) -> None:
+        self._give_up_lookup = None
+        if self.state != ROUTING:
+            return
+        if route is None:
+            self._refuse(Outcome("CHANUNAVAIL", 404, "unknown-number", 1))
+            return
+        self.route = route
+        project = Limit(f"project:{route.project}", route.project_max_calls, route.project_max_rate)
+        if not self._take((project,), 486):
+            return
+        if not route.targets:
+            self._refuse(Outcome("CHANUNAVAIL", 404, "no-target", 1))
+            return
+        try:
+            self._media = self._engine.relay.open(self.id, self._media_timeout)
+        except MediaUnavailable as problem:
+            self._refuse(Outcome("CONGESTION", 503, f"media: {problem}", 34), retry=True)
+            return
+        self.state = HUNTING
+        self._engine.ledger.begin(self.record())
+        self._hunt = Hunt(len(route.targets), route.ring == "all")
+        self._ring(self._hunt.start())
+
+    # Hunting
+
+    def _ring(self, numbers: list[int]) -> None:
+        assert self.route is not None
+        targets, timers = self.route.targets, self._engine.timers
+        attempts = [Attempt(self, number, targets[number], timers) for number in numbers]
+        self._attempts.update((attempt.number, attempt) for attempt in attempts)
+        for attempt in attempts:
+            if attempt.over or self.state != HUNTING:
+                continue
+            self.target = attempt.target.label
+            rounds = self._engine.destinations.of(attempt.target, self.route)
+            rounds.addCallback(attempt.ring).addErrback(self._no_destination, attempt).addErrback(_bug)
+
+    def _no_destination(self, failure: Failure, attempt: Attempt) -> None:
+        failure.trap(CalltrackError)
+        attempt.fail(Outcome("CHANUNAVAIL", 480, str(failure.value), 20))
+
+    def side_for(self, attempt: Attempt, destination: Destination) -> OutboundSide | Outcome:
+        """A side for one destination of a target, within the limits of target and trunk."""
+        engine, target = self._engine, attempt.target
+        limits: tuple[Limit, ...] = (Limit(f"target:{target.label}", target.max_calls, target.max_rate),)
+        trunk = None
+        if destination.trunk:
+            trunk = engine.destinations.trunk(destination.trunk)
+            limits += (Limit(f"trunk:{trunk.name}", trunk.max_calls, trunk.max_rate),)
+        reached = engine.limits.take(limits)
+        if reached:
+            kind, code = ("BUSY", 486) if reached.startswith("target:") else ("CONGESTION", 503)
+            return Outcome(kind if kind == "CONGESTION" else "CHANUNAVAIL", code, f"limit:{reached}", 17)
+        self._parties += 1
+        party = f"target-{self._parties}"
+        call_id = engine.new_call_id()
+        hops = max(1, self.caller.request.max_forwards) - 1
+        who = caller_id(self.admission, trunk)
+        said = forwarded(call_id, target, destination, self.route, who, hops)
+        offer = self._offerer(party, target.allow)
+        side = OutboundSide(self, engine.agent, party, destination, said, offer, limits)
+        engine.watch(call_id, self, party)
+        self._sides[side] = attempt
+        return side
+
+    def _offerer(self, party: str, allow: tuple[str, ...]) -> Callable[[str], defer.Deferred[bytes]]:
+        def offer(host: str) -> defer.Deferred[bytes]:
+            sdp = self.caller.request.sdp
+            if not sdp:
+                return defer.succeed(b"")
+            return self._media.offer("caller", party, sdp, self.caller.host, host, allow)
+
+        return offer
+
+    def attempt_failed(self, attempt: Attempt, outcome: Outcome) -> None:
+        self._attempts.pop(attempt.number, None)
+        if self.state != HUNTING or self._hunt is None:
+            return
+        self._ring(self._hunt.failed(attempt.number, outcome))
+        if self._hunt.exhausted and self.state == HUNTING and self.winner is None:
+            self._refuse(self._hunt.outcome)
+
+    def dropped(self, side: OutboundSide) -> None:
+        """A side did not get the call."""
+        if self._sides.pop(side, None) is not None:
+            self._engine.limits.give_back(side.limits)
+            if self._media is not None:
+                self._media.drop(side.party)
+
+    # What the sides say
+
+    def heard(self, side: UsageSide, event: events.Event) -> None:
+        """A side has news; see `events`."""
+        _HEARD[type(event)](self, side, event)
+
+    def _ringing(self, side: OutboundSide, event: events.Ringing) -> None:
+        if self.state != HUNTING or self.winner is not None or side not in self._sides:
+            return
+        self._times.setdefault("ringing", self._engine.timers.now())
+        if not event.sdp or not self.caller.request.sdp:
+            self.caller.ring(event.status, b"")
+            return
+        answer = self._media.answer(side.party, "caller", event.sdp, side.host, self.caller.host)
+        answer.addCallback(lambda sdp: self.caller.ring(event.status, sdp))
+        answer.addErrback(self._no_early_media, event).addErrback(_bug)
+
+    def _no_early_media(self, failure: Failure, event: events.Ringing) -> None:
+        failure.trap(SIPError)
+        self.caller.ring(event.status, b"")
+
+    def _failed(self, side: OutboundSide, event: events.Failed) -> None:
+        attempt = self._sides.get(side)
+        if attempt is not None:
+            attempt.heard_failure(side, event)
+
+    def _answered(self, side: OutboundSide, event: events.Answered) -> None:
+        attempt = self._sides.get(side)
+        if attempt is None or self.winner is not None or self.state != HUNTING:
+            side.end(ELSEWHERE)
+            return
+        self.winner = side
+        self.target = attempt.target.label
+        self._hunt.stop()
+        for other in list(self._attempts.values()):
+            other.stop(side, ELSEWHERE)
+        self._attempts.clear()
+        self._changes = Renegotiation(self._media)
+        if self.caller.request.sdp:
+            side.acknowledge()
+            described = self._media.answer(side.party, "caller", event.sdp, side.host, self.caller.host)
+        else:
+            self._changes.expect_answer(self.caller, side, side.acknowledge)
+            described = self._media.offer(side.party, "caller", event.sdp, side.host, self.caller.host)
+        described.addCallbacks(self._talk, self._unusable_answer).addErrback(_bug)
+
+    def _talk(self, sdp: bytes) -> None:
+        if self.state != HUNTING:
+            return  # the caller gave up meanwhile
+        self.state = TALKING
+        self._times["answered"] = self._engine.timers.now()
+        self._media.connect(self.winner.party)
+        self._engine.ledger.begin(self.record())
+        self.caller.answer(sdp)
+
+    def _unusable_answer(self, failure: Failure) -> None:
+        failure.trap(SIPError)
+        self._refuse(Outcome("CHANUNAVAIL", 488, f"the target's answer: {failure.value}", 65))
+
+    def _cancelled(self, side: InboundSide, event: events.Cancelled) -> None:
+        if self.state in (ROUTING, HUNTING):
+            side.refuse(487)
+            self.end("CANCEL", "caller", 487, event.reason and "cancelled: " + event.reason, NORMAL_CLEARING)
+
+    def _acknowledged(self, side: UsageSide, event: events.Acknowledged) -> None:
+        if self._changes is not None:
+            self._changes.acknowledged(side, event.sdp)
+
+    def _reoffered(self, side: UsageSide, event: events.Reoffered) -> None:
+        other = self.other(side)
+        if other is None:
+            event.reply.refuse(491)
+        else:
+            self._changes.reoffered(side, other, event.reply)
+
+    def _informed(self, side: UsageSide, event: events.Informed) -> None:
+        other = self.other(side)
+        if other is None:
+            event.reply.refuse(481)
+        else:
+            self._changes.informed(other, event.reply)
+
+    def other(self, side: UsageSide) -> UsageSide | None:
+        """The side that `side` talks with; None when nobody does."""
+        if self.state != TALKING or side not in (self.caller, self.winner):
+            return None
+        return self.winner if side is self.caller else self.caller
+
+    def _ended(self, side: UsageSide, event: events.Ended) -> None:
+        """A peer hung up or was lost. The caller's BYE before our 200 counts as giving up."""
+        if self.state == ENDED or side not in (self.caller, self.winner):
+            return
+        who = "caller" if side is self.caller else "target"
+        if self.state == TALKING:
+            self.end("ANSWER", who, 200, event.cause, NORMAL_CLEARING)
+        elif who == "caller":
+            self.caller.refuse(487)
+            self.end("CANCEL", who, 487, event.cause, NORMAL_CLEARING)
+        else:
+            self._refuse(Outcome("CONGESTION", 480, event.cause, 31))
+
+    # The end
+
+    def _media_timeout(self) -> None:
+        if self.state == TALKING:
+            self.end("ANSWER", "engine", 200, "media-timeout", 102)
+
+    def hang_up(self, reason: str) -> None:
+        """End the call from inside, such as when the service stops. `reason` goes into the record."""
+        if self.state == TALKING:
+            self.end("ANSWER", "engine", 200, reason, 31)
+        elif self.state != ENDED:
+            self._refuse(Outcome("CONGESTION", 503, reason, 41), hangup="engine")
+
+    def _refuse(self, outcome: Outcome, retry: bool = False, hangup: str = "") -> None:
+        """Tell the caller that nobody took the call."""
+        lines = (b"Reason: Q.850;cause=%d" % outcome.q850,) if outcome.q850 else ()
+        if retry:
+            lines += (b"Retry-After: %d" % self._engine.retry_after(),)
+        self.caller.refuse(outcome.sip_code, lines)
+        self.end(outcome.status, hangup, outcome.sip_code, outcome.reason, outcome.q850)
+
+    def end(self, status: str, hangup: str, sip_code: int, reason: str, q850: int) -> None:
+        """The one way out: ends what is left of every side, frees everything, finishes the record."""
+        if self.state == ENDED:
+            return
+        self.state = ENDED
+        engine = self._engine
+        self._times["ended"] = engine.timers.now()
+        if self._give_up_lookup is not None:
+            self._give_up_lookup()
+        for attempt in list(self._attempts.values()):
+            attempt.stop()
+        self._attempts.clear()
+        line = (b"Reason: Q.850;cause=%d" % q850,) if q850 else ()
+        self.caller.end(*line)
+        if self.winner is not None:
+            self.winner.end(*line)
+            self._sides.pop(self.winner, None)
+            engine.limits.give_back(self.winner.limits)
+        for limits in self._limits:
+            engine.limits.give_back(limits)
+        self.reason = reason
+        media = self._media.close() if self._media is not None else MediaFigures()
+        engine.ended(self, self.record(status, hangup, sip_code, q850, media))
+
+    def record(
+        self,
+        status: str = "ACTIVE",
+        hangup: str = "",
+        sip_code: int = 0,
+        q850: int = 0,
+        media: MediaFigures = MediaFigures(),
+    ) -> CallRecord:
+        """What is known of the call now."""
+        route, times, final = self.route, self._times, status != "ACTIVE"
+        answered, ended = times.get("answered"), times.get("ended")
+        until = ended if ended is not None else self._engine.timers.now()
+        talked = until - answered if answered is not None else 0.0
+        return CallRecord(
+            id=self.id,
+            project=route.project if route else None,
+            scenario=route.scenario if route else None,
+            caller=self.admission.caller,
+            callee=self.admission.dialled,
+            target=self.target,
+            trunk=self.admission.trunk.name,
+            created=self.created_ms,
+            ringing=self._wall("ringing"),
+            answered=self._wall("answered"),
+            ended=self._wall("ended"),
+            duration=round(until - self._born, 3) if final else 0.0,
+            waiting_time=round((answered if answered is not None else until) - self._born, 3),
+            answer_duration=round(talked, 3) if final else 0.0,
+            status=status,
+            hangup=hangup,
+            sip_code=sip_code,
+            q850=q850,
+            reason=self.reason,
+            attribution=route.attribution if route else Attribution(),
+            target_call=bool(route and final and answered is not None and talked >= route.target_call_time),
+            media=media,
+            ladder=self.ladder.steps() if final else (),
+        )
+
+    def _wall(self, what: str) -> int | None:
+        """A moment of the monotonic clock as wall time: a step of the wall clock cannot turn a call around."""
+        at = self._times.get(what)
+        return None if at is None else self.created_ms + round((at - self._born) * 1000)
+
+
+_HEARD: dict[type, Callable[..., None]] = {
+    events.Ringing: Call._ringing,
+    events.Failed: Call._failed,
+    events.Answered: Call._answered,
+    events.Cancelled: Call._cancelled,
+    events.Acknowledged: Call._acknowledged,
+    events.Reoffered: Call._reoffered,
+    events.Informed: Call._informed,
+    events.Ended: Call._ended,
+}
+
+
+def _bug(failure: Failure) -> None:
+    log.failure("a call failed on a bug", failure=failure)

@@ -1,0 +1,37 @@
+"""The ladder of a call: every SIP message of its dialogs as one line each. Knows start lines only."""
+
+from __future__ import annotations
+
+from calltrack.tracking.model import LadderStep
+
+MAX_STEPS = 400  # a call that sends DTMF by INFO all day must not fill the memory
+
+
+class Ladder:
+    """Collects steps cheaply; `steps()` makes them readable."""
+
+    __slots__ = ("_began", "_kept", "omitted")
+
+    def __init__(self, began: float) -> None:
+        self._began = began
+        self._kept: list[tuple[float, str, bool, bytes, bytes, bool]] = []
+        self.omitted = 0
+
+    def add(self, now: float, party: str, sent: bool, start: bytes, method: bytes, body: bool) -> None:
+        """`start`: the start line; `method`: the request's, also of a response."""
+        if len(self._kept) < MAX_STEPS:
+            self._kept.append((now, party, sent, start, method, body))
+        else:
+            self.omitted += 1
+
+    def steps(self) -> tuple[LadderStep, ...]:
+        return tuple(
+            LadderStep(round((at - self._began) * 1000), party, sent, _text(start, method), body)
+            for at, party, sent, start, method, body in self._kept
+        )
+
+
+def _text(start: bytes, method: bytes) -> str:
+    if start.startswith(b"SIP/2.0 "):
+        return f"{start[8:72].decode('utf-8', 'replace')} ({method.decode('ascii', 'replace')})"
+    return method.decode("ascii", "replace")

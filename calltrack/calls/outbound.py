@@ -1,0 +1,341 @@
+"""A target's side of a call: an INVITE that goes out, its next hops, forks and dialog (RFC 3261 section 13.2).
+
+Speaks neutral events upwards. Everything that may go wrong on the way ends in exactly one of Answered and
+Failed, and after Answered in Ended.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Callable, NamedTuple
+
+from twisted.internet import defer
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from calltrack.calls.events import Answered, Failed, Ringing
+from calltrack.calls.sides import Hearer, UsageSide, contact_line
+from calltrack.errors import CalltrackError, MalformedMessage, SIPError
+from calltrack.sip.agent import Agent
+from calltrack.sip.dialogs import Dialog
+from calltrack.sip.digest import Credentials, DigestClient
+from calltrack.sip.flows import Flow
+from calltrack.sip.grammar import parse_params
+from calltrack.sip.invite import SDP, InviteUsage
+from calltrack.sip.locating import NextHop
+from calltrack.sip.message import Response
+from calltrack.sip.transactions import ClientTransaction
+from calltrack.sip.uri import parse_uri
+
+log = Logger()
+
+ELSEWHERE = b'Reason: SIP;cause=200;text="Call completed elsewhere"'
+LARGE = 1300  # bytes of a request that RFC 3261 section 18.1.1 wants on a reliable transport
+
+
+class Destination(NamedTuple):
+    """Where one INVITE goes: configured, never taken from the network."""
+
+    uri: bytes  # Request-URI
+    next_hop: bytes  # URI that the next hop is found by; usually `uri` itself
+    trunk: str = ""  # name of the trunk it leaves by
+    credentials: Credentials | None = None
+    flow: Flow | None = None  # of a registered contact; then no next hop is looked for
+
+
+class Forwarded(NamedTuple):
+    """What the forwarded INVITE says, whichever way it goes. `lines(sent_by)`: From without tag, To, and the
+    header lines that depend on our address."""
+
+    call_id: bytes
+    caller_user: bytes  # user part of our Contact
+    lines: Callable[[bytes], tuple[bytes, bytes, list[bytes]]]
+
+
+# The offer for a next hop: (address literal of the hop) -> Deferred of a description, b"" for none.
+Offer = Callable[[str], "defer.Deferred[bytes]"]
+
+
+class OutboundSide(UsageSide):
+    """One INVITE to one destination, tried at each of its next hops."""
+
+    __slots__ = (
+        "_agent",
+        "_cancelled",
+        "_cseq",
+        "_credentials",
+        "_done",
+        "_early",
+        "_extra",
+        "_forwarded",
+        "_from",
+        "_hops",
+        "_offer",
+        "_sdp",
+        "_tag",
+        "_transaction",
+        "destination",
+        "invite_cseq",
+        "limits",
+        "rang",
+        "winner",
+    )
+
+    def __init__(
+        self,
+        call: Hearer,
+        agent: Agent,
+        party: str,
+        destination: Destination,
+        forwarded: Forwarded,
+        offer: Offer,
+        limits: tuple = (),
+    ) -> None:
+        super().__init__(call, party, "")
+        self.limits = limits  # that it counts under, for whoever gives them back
+        self.destination = destination
+        self.rang = False
+        self.winner = False
+        self.invite_cseq = 0  # of the INVITE that was answered
+        self._agent = agent
+        self._forwarded = forwarded
+        self._offer = offer
+        self._hops: list[NextHop] = []
+        self._tag = b""
+        self._from = b""
+        self._cseq = 0
+        self._sdp = b""
+        self._extra: list[bytes] = []  # answers to challenges
+        self._early: dict[bytes, InviteUsage] = {}  # by remote tag
+        self._transaction: ClientTransaction | None = None
+        self._cancelled = False
+        self._done = False  # Answered or Failed has been said
+        self._credentials = DigestClient(destination.credentials) if destination.credentials else None
+
+    # Going out
+
+    def start(self) -> None:
+        """Look for next hops and try them in turn."""
+        if self.destination.flow is not None:
+            self._invite_over(self.destination.flow).addErrback(self._hop_failed).addErrback(_bug)
+            return
+        try:
+            hops = self._agent.next_hops(parse_uri(self.destination.next_hop))
+        except MalformedMessage as problem:
+            hops = defer.fail(problem)
+        hops.addCallbacks(self._resolved, self._unresolvable).addErrback(_bug)
+
+    def _resolved(self, hops: list[NextHop]) -> None:
+        self._hops = list(hops)
+        self._next_hop("no next hop")
+
+    def _unresolvable(self, failure: Failure) -> None:
+        failure.trap(CalltrackError)
+        self._fail(Failed(0, str(failure.value)))
+
+    def _next_hop(self, why: str, status: int = 0) -> None:
+        if self._cancelled:
+            self._fail(Failed(487, "cancelled"))
+        elif not self._hops:
+            self._fail(Failed(status, why))
+        else:
+            flow = self._agent.transports.flow_to(self._hops.pop(0))
+            flow.addCallback(self._invite_over).addErrback(self._hop_failed).addErrback(_bug)
+
+    def _hop_failed(self, failure: Failure) -> None:
+        """The hop cannot be reached (next one), or no description can be made for it (give up)."""
+        failure.trap(CalltrackError)
+        if isinstance(failure.value, SIPError):
+            self._fail(Failed(failure.value.status, str(failure.value)))
+        else:
+            self._next_hop(str(failure.value))
+
+    def _invite_over(self, flow: Flow) -> defer.Deferred[None]:
+        self.host = flow.remote.host
+        return self._offer(self.host).addCallback(self._offered, flow)
+
+    def _offered(self, sdp: bytes, flow: Flow) -> None:
+        if self._cancelled:
+            self._fail(Failed(487, "cancelled"))
+            return
+        self._sdp = sdp
+        self._tag = secrets.token_hex(8).encode()  # a new request to another element (section 8.1.3.5)
+        self._send(flow)
+
+    def _send(self, flow: Flow) -> None:
+        agent = self._agent
+        sent_by = agent.transports.sent_by(flow)
+        from_, to, lines = self._forwarded.lines(sent_by)
+        self._from = b"%b;tag=%b" % (from_, self._tag)
+        self._cseq += 1
+        contact = contact_line(self._forwarded.caller_user, sent_by, flow.transport)
+        head = [
+            b"From: " + self._from,
+            b"To: " + to,
+            b"Call-ID: " + self._forwarded.call_id,
+            b"CSeq: %d INVITE" % self._cseq,
+            contact,
+            *lines,
+            *agent.allow,
+            agent.user_agent,
+            *self._extra,
+        ]
+        if self._sdp:
+            head.append(SDP)
+        self._transaction = agent.layer.request(
+            flow, b"INVITE", self.destination.uri, head, self._sdp, self, self._forwarded.call_id
+        )
+
+    # What comes back
+
+    def failed(self, transaction: ClientTransaction, error: CalltrackError) -> None:
+        self._drop_early()
+        if self._cancelled:
+            self._fail(Failed(487, "cancelled"))
+        else:
+            self._next_hop(str(error))
+
+    def responded(self, transaction: ClientTransaction, response: Response) -> None:
+        status = response.status
+        if status < 200:
+            self._provisional(transaction, response)
+        elif status < 300:
+            self._success(transaction, response)
+        else:
+            self._failure(transaction, response)
+
+    def _provisional(self, transaction: ClientTransaction, response: Response) -> None:
+        if response.status == 100 or self._done:
+            return
+        self._early_usage(transaction, response)
+        self.rang = True
+        if not self._cancelled:
+            self.call.heard(self, Ringing(response.status, response.sdp))
+
+    def _early_usage(self, transaction: ClientTransaction, response: Response) -> InviteUsage | None:
+        """The usage of the dialog that a response makes, new or known (section 12.1); None when it makes none."""
+        tag = response.to.tag
+        usage = self._early.get(tag)
+        if usage is None and tag:
+            try:
+                dialog = Dialog.of_client(response, self._from, self._tag, self._cseq, transaction.flow)
+            except MalformedMessage:
+                return None  # a provisional response may lack Contact; it makes no dialog then
+            contact = transaction.header(b"Contact: ")[0]
+            usage = InviteUsage(self._agent, dialog, self, (contact,), self._credentials)
+            usage.authorization = tuple(self._extra)
+            self._early[tag] = usage
+        return usage
+
+    def _success(self, transaction: ClientTransaction, response: Response) -> None:
+        number = response.cseq[0]
+        usage = self._early_usage(transaction, response)
+        if usage is None:
+            log.info("a 2xx without To tag or Contact from {host} makes no dialog", host=self.host)
+            self._fail(Failed(502, "its 200 has no usable Contact or To tag"))
+            return
+        if usage.repeat_ack(number) or usage is self.usage:
+            return  # a retransmission: acknowledged again, or to be acknowledged when the caller answers
+        usage.dialog.refresh(response)
+        if response.get(b"record-route") is not None or usage.dialog.route_set:
+            usage.dialog.route_set = tuple(reversed(response.items(b"record-route")))  # section 13.2.2.4
+        if self._done or self._cancelled:  # another fork's, or it crossed our CANCEL
+            usage.ack(number)
+            usage.bye(ELSEWHERE)
+            if not self._done:
+                self._fail(Failed(487, "cancelled"))
+            return
+        self._done = self.winner = True
+        self.usage = usage
+        self.invite_cseq = number
+        self._drop_early(keep=usage)
+        self.call.heard(self, Answered(response.sdp))
+
+    def _failure(self, transaction: ClientTransaction, response: Response) -> None:
+        status = response.status
+        self._drop_early()
+        if not self._cancelled:
+            if status in (401, 407) and self._answer_challenge(transaction, response):
+                return
+            if status == 503 and self._hops:
+                self._next_hop("503", 503)
+                return
+        self._fail(Failed(status, self._in_words(response), q850_in(response.items(b"reason"))))
+
+    def _answer_challenge(self, transaction: ClientTransaction, response: Response) -> bool:
+        if self._credentials is None:
+            return False
+        values = response.all(b"www-authenticate"), response.all(b"proxy-authenticate")
+        mine, other = values if response.status == 401 else values[::-1]
+        answer = self._credentials.answer(b"INVITE", self.destination.uri, response.status, mine, other)
+        if answer is None:
+            return False
+        self._extra = [name + b": " + value for name, value in answer]
+        self._send(transaction.flow)
+        return True
+
+    def _in_words(self, response: Response) -> str:
+        status = response.status
+        if status in (401, 407):
+            if self._credentials is not None:
+                return f"{status}: the user name or password of trunk {self.destination.trunk} is refused"
+            return (
+                f"{status}: the exchange asks for a password; it must accept calls from this address without one"
+            )
+        if 300 <= status < 400:
+            return f"{status}: redirections are not followed"
+        return f"{status} {response.reason.decode('utf-8', 'replace')}"
+
+    def _fail(self, failure: Failed) -> None:
+        if not self._done:
+            self._done = True
+            self._drop_early()
+            self.call.heard(self, failure)
+
+    def _drop_early(self, keep: InviteUsage | None = None) -> None:
+        for usage in self._early.values():
+            if usage is not keep:
+                usage.discard()
+        self._early = {keep.dialog.remote_tag: keep} if keep is not None else {}
+
+    # From the call
+
+    def acknowledge(self, sdp: bytes = b"") -> None:
+        """ACK the answer, with the answer to its offer when it made one."""
+        self.usage.ack(self.invite_cseq, sdp)
+
+    def cancel(self, *lines: bytes) -> None:
+        """Give up on a target that has not answered; `Failed` follows at once for the call's sake, and
+        whatever the peer still does is dealt with here. `lines`: such as Reason."""
+        if self._done:
+            return
+        self._cancelled = True
+        if self._transaction is not None:
+            self._transaction.cancel(*lines)
+
+    def end(self, *lines: bytes) -> None:
+        """BYE when answered (acknowledging it first), else CANCEL."""
+        if not self.winner:
+            self.cancel(*lines)
+        elif not self.usage.ended:
+            if not self.usage.repeat_ack(self.invite_cseq):
+                self.usage.ack(self.invite_cseq)
+            self.usage.bye(*lines)
+
+
+def q850_in(reasons: list[bytes]) -> int:
+    """The cause of a `Reason: Q.850;cause=17` among these values (RFC 3326); 0 when there is none."""
+    for reason in reasons:
+        protocol, _, params = reason.partition(b";")
+        if protocol.strip(b" \t").upper() == b"Q.850":
+            try:
+                cause = parse_params(params).get(b"cause") or b""
+            except MalformedMessage:
+                continue
+            if cause.isdigit() and len(cause) <= 3 and int(cause) <= 127:
+                return int(cause)
+    return 0
+
+
+def _bug(failure: Failure) -> None:
+    log.failure("an outbound call failed on a bug", failure=failure)

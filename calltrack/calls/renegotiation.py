@@ -1,0 +1,137 @@
+"""Changes of an established session: one side's re-INVITE, UPDATE or INFO is put to the other side
+(RFC 3261 section 14, RFC 3311, RFC 6086), descriptions going through the media session on the way.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from twisted.internet import defer
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from calltrack.calls.events import Reply
+from calltrack.calls.sides import UsageSide
+from calltrack.errors import SIPError
+from calltrack.sip.message import Response
+
+log = Logger()
+
+_PASSED_ON = (b"content-type", b"info-package", b"content-disposition")
+
+
+class Renegotiation:
+    """Of one call in conversation. `media` is its IMediaSession."""
+
+    __slots__ = ("_awaiting", "media")
+
+    def __init__(self, media: Any) -> None:
+        self.media = media
+        # By the side that owes an answer in its ACK: what to do with it.
+        self._awaiting: dict[UsageSide, Callable[[bytes], None]] = {}
+
+    def reoffered(self, side: UsageSide, other: UsageSide, reply: Reply) -> None:
+        """`side` wants a change; what `other` says to it is the answer."""
+        sdp = reply.sdp
+        if other.usage.busy or other.usage.ended or self._awaiting:
+            reply.refuse(491)
+        elif sdp:
+            self._offer(side, other, reply, sdp)
+        elif reply.method == b"UPDATE":
+            reply.accept()  # a session refresh or a new Contact: nothing the other side must know
+        else:
+            self._ask_for_offer(side, other, reply)
+
+    def _offer(self, side: UsageSide, other: UsageSide, reply: Reply, sdp: bytes) -> None:
+        def proposed(offer: bytes) -> None:
+            by_update = reply.method == b"UPDATE"
+            change = other.usage.update if by_update else other.usage.reinvite
+            change(offer, answered)
+
+        def answered(response: Response | None) -> None:
+            if response is None or response.status >= 300:
+                reply.refuse(_told(response))
+                return
+            if response.cseq[1] == b"INVITE":
+                other.usage.ack(response.cseq[0])
+            answer = self.media.answer(other.party, side.party, response.sdp, other.host, side.host)
+            answer.addCallbacks(reply.accept, refuse).addErrback(_bug)
+
+        def refuse(failure: Failure) -> None:
+            reply.refuse(failure.value.status if failure.check(SIPError) else 500)
+            if not failure.check(SIPError):
+                _bug(failure)
+
+        offer = self.media.offer(side.party, other.party, sdp, side.host, other.host)
+        offer.addCallbacks(proposed, refuse).addErrback(_bug)
+
+    def _ask_for_offer(self, side: UsageSide, other: UsageSide, reply: Reply) -> None:
+        """A re-INVITE without a description: the offer is in the 200, the answer in the ACK."""
+
+        def answered(response: Response | None) -> None:
+            if response is None or response.status >= 300:
+                reply.refuse(_told(response))
+                return
+            number = response.cseq[0]
+            self.expect_answer(side, other, lambda answer: other.usage.ack(number, answer))
+            offer = self.media.offer(other.party, side.party, response.sdp, other.host, side.host)
+            offer.addCallbacks(reply.accept, lambda failure: refuse(failure, number)).addErrback(_bug)
+
+        def refuse(failure: Failure, number: int) -> None:
+            self._awaiting.pop(side, None)
+            other.usage.ack(number)
+            reply.refuse(failure.value.status if failure.check(SIPError) else 500)
+
+        other.usage.reinvite(b"", answered)
+
+    def expect_answer(self, side: UsageSide, other: UsageSide, deliver: Callable[[bytes], None]) -> None:
+        """The next ACK of `side` answers an offer of `other`: `deliver(description for other)` gets it."""
+
+        def rewrite(sdp: bytes) -> None:
+            if sdp:
+                answer = self.media.answer(side.party, other.party, sdp, side.host, other.host)
+            else:
+                answer = defer.succeed(b"")  # the peer broke the offer; the ACK must go out all the same
+            answer.addErrback(unusable).addCallback(deliver).addErrback(_bug)
+
+        def unusable(failure: Failure) -> bytes:
+            failure.trap(SIPError)
+            log.info("{party}: the answer in its ACK is unusable: {error}", party=side.party, error=failure.value)
+            return b""
+
+        self._awaiting[side] = rewrite
+
+    def acknowledged(self, side: UsageSide, sdp: bytes) -> None:
+        deliver = self._awaiting.pop(side, None)
+        if deliver is not None:
+            deliver(sdp)
+
+    @staticmethod
+    def informed(other: UsageSide, reply: Any) -> None:
+        """Pass an INFO on with what says how its body is meant, and the answer back."""
+        request = reply.request
+        lines = tuple(
+            name.title() + b": " + value for name in _PASSED_ON for value in request.all(name)
+        )
+
+        def answered(response: Response | None) -> None:
+            if response is not None and response.status < 300:
+                reply.accept()
+            else:
+                reply.refuse(_told(response))
+
+        if other.usage is None or other.usage.ended:
+            reply.refuse(481)
+        else:
+            other.usage.request(b"INFO", lines, request.body, answered)
+
+
+def _told(response: Response | None) -> int:
+    """The failure that the asking side is told."""
+    if response is None:
+        return 408
+    return 488 if response.status in (401, 407) or response.status < 400 else response.status
+
+
+def _bug(failure: Failure) -> None:
+    log.failure("changing a session failed on a bug", failure=failure)

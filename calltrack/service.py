@@ -1,0 +1,213 @@
+"""Wires everything together: settings in, a running engine out. The only place that knows all the parts.
+
+`twistd calltrack` finds `Options` and `makeService` here.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet import defer
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+from twisted.python import usage
+from twisted.python.failure import Failure
+
+from calltrack import __version__
+from calltrack.calls.engine import CallEngine
+from calltrack.config import Settings, defaults, load
+from calltrack.errors import CalltrackError, ConfigErrors, StoreUnavailable
+from calltrack.media.relay import TwistedRelay
+from calltrack.sip.agent import Agent
+from calltrack.sip.resolver import system_resolver
+from calltrack.sip.transactions import Settings as SIPTimers
+from calltrack.sip.transports import Transports
+from calltrack.storage.ledger import Ledger
+from calltrack.storage.url import Stores, open_stores
+from calltrack.timers import Timers
+from calltrack.tracking.routing import CachedScenarioSource
+from calltrack.web.health import HealthPage
+
+log = Logger()
+
+
+class Options(usage.Options):
+    """Command line of `twistd calltrack`."""
+
+    optParameters = [["config", "c", None, "TOML file; without it the embedded defaults hold."]]
+    longdesc = "Forwards calls to substitution numbers and tells the receiver where they came from."
+
+    def postOptions(self) -> None:
+        """Read the configuration while there is still a terminal to complain to."""
+        try:
+            self.settings = read_settings(self["config"])
+        except ConfigErrors as problem:
+            raise usage.UsageError(f"{self['config']} is not usable:\n{problem}") from None
+
+
+def read_settings(path: str | None) -> Settings:
+    """The settings of a configuration file, or the defaults without one. Raises ConfigErrors."""
+    if path is None:
+        return defaults()
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigErrors([f"{path}: {problem}"]) from None
+    return load(text, path)
+
+
+def use_monotonic_time(reactor: Any) -> None:
+    """Put the reactor on the monotonic clock. Twisted's own is wall time: a step of an hour back would stop
+    every timer for an hour, a step forth would fire them all."""
+    shift = time.monotonic() - reactor.seconds()
+    for call in reactor.getDelayedCalls():  # scheduled before: keep what is left of them
+        call.time += shift
+    reactor.seconds = time.monotonic
+
+
+class CalltrackService(Service):
+    """One engine: stores, routing, SIP, media and web, started in that order and stopped in the reverse.
+
+    `started` fires with None when everything listens, or fails with what could not be started.
+    """
+
+    name = "calltrack"
+
+    def __init__(self, settings: Settings, reactor: Any) -> None:
+        self.settings = settings
+        self.reactor = reactor
+        self.started: defer.Deferred[None] = defer.Deferred()
+        self.stores: Stores = open_stores(settings.storage.url, reactor)
+        self.timers = Timers(reactor)
+        sip = settings.sip
+        self.transports = Transports(reactor, self.timers, sip.listen, sip.advertise)
+        self.relay = TwistedRelay(reactor, settings.media)
+        self.scenarios = CachedScenarioSource(self.stores.catalog, reactor, settings.calls.header_prefix)
+        self.ledger = Ledger(self.stores.records, reactor, settings.storage.spool or self.stores.spool_path)
+        self.engine = CallEngine(
+            self.timers, wall_ms, settings.calls, settings.trunks, self.scenarios, self.relay, self.ledger
+        )
+        resolver = system_resolver(reactor, families=families(sip.listen), transports=spoken(sip.listen))
+        timers = SIPTimers(sip.t1, sip.t2, sip.t4)
+        self.agent = Agent(self.timers, self.transports, resolver, timers, self.engine)
+        self.engine.connect(self.agent)
+        self._began = reactor.seconds()
+        self._web: Any = None
+
+    def startService(self) -> None:
+        super().startService()
+        defer.Deferred.fromCoroutine(self._start()).addErrback(self._could_not_start)
+
+    async def _start(self) -> None:
+        try:
+            await self.stores.migrate()
+        except StoreUnavailable as problem:
+            # Calls must be answered without a database; the ledger and the routing table keep asking for it.
+            log.error("starting without the database: {problem}", problem=problem)
+        await self.scenarios.start()
+        self.ledger.recover().addCallbacks(_tell_recovered, _tell_unrecovered)
+        self.relay.start()
+        self.transports.start()
+        web = self.settings.web.listen
+        self._web = self.reactor.listenTCP(web.port, HealthPage(self.facts).site(), interface=web.host)
+        for place in self.transports.listening():
+            log.info("SIP listens on {place.transport} {place.host} port {place.port}", place=place)
+        log.info("web listens on http://{at.host}:{at.port}/health", at=self._web.getHost())
+        if not self.settings.trunks:
+            log.warn("no [[trunk]] is configured: every call is refused with 403 until one lists its provider")
+        self.started.callback(None)
+
+    def _could_not_start(self, failure: Failure) -> None:
+        if failure.check(CannotListenError):
+            problem = failure.value
+            log.critical(
+                "cannot listen on {host} port {port}: {why}. Stop the program that has the port, or choose another "
+                "in the configuration",
+                host=problem.interface or "any address",
+                port=problem.port,
+                why=problem.socketError,
+            )
+        elif failure.check(CalltrackError):
+            log.critical("could not start: {why}", why=failure.value)
+        else:
+            log.failure("could not start", failure=failure)
+        self.reactor.callWhenRunning(self._give_up, failure)
+
+    def _give_up(self, failure: Failure) -> None:
+        self.started.errback(failure)
+        self.started.addErrback(lambda _: None)  # said above; whoever waits has had it
+        self.reactor._exitStatus = 1  # what twistd ends with
+        self.reactor.stop()
+
+    @defer.inlineCallbacks
+    def stopService(self) -> Any:
+        """End calls with BYE, write their records, close everything; within `stop_time` and a little more."""
+        yield super().stopService()
+        self.engine.stop()
+        if self._web is not None:
+            yield self._web.stopListening()
+        yield self._until_quiet(self.settings.calls.stop_time)
+        self.scenarios.stop()
+        yield self.ledger.stop()
+        self.relay.stop()
+        yield self.transports.stop()
+        self.stores.close()
+
+    def _until_quiet(self, seconds: float) -> defer.Deferred[None]:
+        """Fires when every request of ours is answered, after `seconds` at the latest."""
+        quiet: defer.Deferred[None] = defer.Deferred()
+        deadline = self.timers.now() + seconds
+
+        def look(_: None) -> None:
+            if not self.agent.layer.unanswered() or self.timers.now() >= deadline:
+                quiet.callback(None)
+            else:
+                self.timers.after(0.05, look)
+
+        look(None)
+        return quiet
+
+    def facts(self) -> dict[str, Any]:
+        """What `/health` tells."""
+        return {
+            "version": __version__,
+            "uptime": round(self.reactor.seconds() - self._began, 1),
+            "calls": len(self.engine.calls),
+            "numbers": self.scenarios.numbers,
+        }
+
+
+def wall_ms() -> int:
+    """Milliseconds since the Unix epoch, UTC."""
+    return int(time.time() * 1000)
+
+
+def families(listen: Any) -> tuple[int, ...]:
+    """The IP versions that SIP is spoken over, for the choice among a name's addresses."""
+    found = {6 if ":" in place[1] else 4 for place in listen}
+    return tuple(sorted(found)) or (4,)
+
+
+def spoken(listen: Any) -> tuple[str, ...]:
+    """The transports that SIP is spoken over, UDP first."""
+    return tuple(name for name in ("udp", "tcp") if any(place[0] == name for place in listen))
+
+
+def _tell_recovered(closed: list) -> None:
+    if closed:
+        log.warn("closed the records of {count} calls that an earlier run left open", count=len(closed))
+
+
+def _tell_unrecovered(failure: Failure) -> None:
+    log.error("records of an earlier run could not be brought in: {problem}", problem=failure.value)
+
+
+def makeService(options: Options) -> CalltrackService:
+    """For twistd."""
+    from twisted.internet import reactor
+
+    use_monotonic_time(reactor)
+    return CalltrackService(options.settings, reactor)

@@ -1,0 +1,208 @@
+"""The user agent core (RFC 3261 section 8): what is in front of transactions and dialogs.
+
+Refuses what cannot be served, gives requests within dialogs to their usage and new INVITEs to its user,
+finds the flow a request leaves by. Knows no call, no trunk, no media.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Protocol
+
+from twisted.internet import defer
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from calltrack.errors import CalltrackError, MalformedMessage
+from calltrack.sip.dialogs import Dialog
+from calltrack.sip.flows import Flow
+from calltrack.sip.invite import InviteUsage
+from calltrack.sip.layer import Refusal, TransactionLayer
+from calltrack.sip.locating import NextHop
+from calltrack.sip.message import Request, Response
+from calltrack.sip.resolver import Resolver
+from calltrack.sip.transactions import ServerTransaction, Settings
+from calltrack.sip.transports import Transports
+from calltrack.sip.uri import URI, parse_uri
+from calltrack.timers import Timers
+
+log = Logger()
+
+METHODS = (b"INVITE", b"ACK", b"CANCEL", b"BYE", b"OPTIONS", b"UPDATE", b"INFO")
+ALLOW = b"Allow: " + b", ".join(METHODS)
+ACCEPT = b"Accept: application/sdp"
+SUPPORTED = b"Supported: "  # no extension yet; an empty list is legal (section 20.37)
+_IN_DIALOG_ONLY = (b"BYE", b"UPDATE", b"INFO", b"REFER", b"NOTIFY", b"PRACK")
+
+
+class AgentUser(Protocol):
+    """Who gets the new calls."""
+
+    def admit(self, invite: Request, flow: Flow) -> Refusal | None:
+        """Asked for each INVITE outside a dialog, before anything is kept of it: None lets it in."""
+
+    def invited(self, transaction: ServerTransaction) -> None:
+        """A new INVITE that was admitted; the transaction is the user's to answer."""
+
+
+class Agent:
+    """One SIP user agent over `transports`, its transaction layer and its dialogs."""
+
+    def __init__(
+        self,
+        timers: Timers,
+        transports: Transports,
+        resolver: Resolver,
+        settings: Settings,
+        user: AgentUser,
+        product: str = "calltrack",
+    ) -> None:
+        self.timers = timers
+        self.transports = transports
+        self.resolver = resolver
+        self.settings = settings
+        self.user = user
+        self.layer = TransactionLayer(timers, transports, settings, self)
+        self.dialogs: dict[tuple[bytes, bytes, bytes], InviteUsage] = {}
+        self.allow = (ALLOW,)
+        self.server = b"Server: " + product.encode()
+        self.user_agent = b"User-Agent: " + product.encode()
+
+    # From the transaction layer
+
+    def screen(self, request: Request, flow: Flow) -> Refusal | None:
+        """What can be refused before anything is kept (sections 8.2.1 to 8.2.3)."""
+        method = request.method
+        if method == b"CANCEL":
+            return None
+        tag = request.to.tag
+        if tag:
+            known = (request.call_id, tag, request.from_.tag) in self.dialogs
+            return None if known else Refusal(481, (self.server,))
+        if method == b"OPTIONS":
+            return Refusal(200, self._capabilities())
+        if method != b"INVITE":
+            return Refusal(481 if method in _IN_DIALOG_ONLY else 405, (ALLOW, self.server))
+        try:
+            problem = self._unacceptable(request)
+        except MalformedMessage:
+            problem = Refusal(400)
+        if problem is not None:
+            return Refusal(problem.status, (*problem.lines, self.server))
+        return self.user.admit(request, flow)
+
+    def _unacceptable(self, invite: Request) -> Refusal | None:
+        scheme = invite.uri.partition(b":")[0].lower()
+        if scheme not in (b"sip", b"sips", b"tel"):
+            return Refusal(416)
+        if invite.max_forwards == 0:
+            return Refusal(483)
+        own = b"branch=" + self.layer.branch_prefix
+        if any(own in via for via in invite.all(b"via")):
+            return Refusal(482)
+        required = invite.items(b"require") if b"require" in invite.names() else []
+        if required:
+            return Refusal(420, (b"Unsupported: " + b", ".join(required),))
+        if invite.body and invite.content_type != b"application/sdp":
+            return Refusal(415, (ACCEPT,))
+        if invite.body and (invite.get(b"content-encoding") or b"identity").lower() != b"identity":
+            return Refusal(415, (ACCEPT, b"Accept-Encoding: identity"))
+        parse_uri(invite.uri)
+        if invite.contact is None:
+            return Refusal(400)
+        return None
+
+    def _capabilities(self) -> tuple[bytes, ...]:
+        return (ALLOW, ACCEPT, b"Accept-Encoding: identity", b"Accept-Language: en", SUPPORTED, self.server)
+
+    def requested(self, transaction: ServerTransaction) -> None:
+        request = transaction.request
+        if not request.to.tag:
+            self.user.invited(transaction)
+            return
+        usage = self.dialogs.get((request.call_id, request.to.tag, request.from_.tag))
+        if usage is None:
+            self.respond(transaction, 481)
+        elif request.method in (b"INVITE", b"UPDATE") and b"require" in request.names():
+            self.respond(transaction, 420, (b"Unsupported: " + b", ".join(request.items(b"require")),))
+        else:
+            usage.requested(transaction)
+
+    def acknowledged(self, ack: Request) -> None:
+        usage = self.dialogs.get((ack.call_id, ack.to.tag, ack.from_.tag))
+        if usage is not None:
+            usage.acknowledged(ack)
+
+    def cancelled(self, cancel: ServerTransaction, invite: ServerTransaction | None) -> None:
+        if invite is None:
+            self.respond(cancel, 481)
+            return
+        self.respond(cancel, 200)
+        if not invite.answered and invite.user is not None:  # section 9.2: else it has no effect
+            invite.user.cancelled(cancel.request)
+
+    def unmatched(self, response: Response, flow: Flow) -> None:
+        """A late 2xx to an INVITE of ours is acknowledged once more (section 13.2.2.4)."""
+        number, method = response.cseq
+        if method == b"INVITE" and 200 <= response.status < 300:
+            usage = self.dialogs.get((response.call_id, response.from_.tag, response.to.tag))
+            if usage is not None:
+                usage.repeat_ack(number)
+
+    # For the transaction users
+
+    def respond(
+        self,
+        transaction: ServerTransaction,
+        status: int,
+        lines: tuple[bytes, ...] = (),
+        body: bytes = b"",
+        *,
+        to_tag: bytes = b"",
+        reason: bytes = b"",
+    ) -> bool:
+        """Answer with what every answer of ours carries: Server, and Allow with a 2xx or 405 to INVITE."""
+        own = (self.server,) if status > 100 else ()
+        if status < 300 and status > 100 and transaction.request.method == b"INVITE":
+            own = (ALLOW, self.server)
+        return transaction.respond(status, (*lines, *own), body, to_tag=to_tag, reason=reason)
+
+    def answer_options(self, transaction: ServerTransaction) -> None:
+        self.respond(transaction, 200, self._capabilities()[:-1])
+
+    def next_hops(self, uri: URI) -> defer.Deferred[list[NextHop]]:
+        """The next hops of a SIP URI, best first (RFC 3263). Fails with Unresolvable."""
+        transport = uri.transport.decode("ascii", "replace") if uri.transport else None
+        return self.resolver.resolve(uri.host.decode("ascii"), uri.port, transport, uri.scheme == b"sips")
+
+    def with_flow(
+        self, dialog: Dialog, send: Callable[[Flow], Any], failed: Callable[[CalltrackError], Any]
+    ) -> None:
+        """Call `send(flow)` with the flow that requests of `dialog` take, now or when it is there;
+        `failed(error)` when there is none: Unresolvable, TransportFailure, or a route that is no URI."""
+        try:
+            uri = dialog.next_hop()
+        except MalformedMessage as problem:
+            failed(problem)
+            return
+        if dialog.keeps_flow(uri):
+            send(dialog.flow)
+            return
+
+        def connect(hops: list[NextHop]) -> defer.Deferred[Flow]:
+            # A dialog over TCP stays on TCP unless its peer says otherwise.
+            hop = hops[0]
+            if dialog.flow.reliable and uri.transport is None and hop.transport == "udp":
+                hop = hop._replace(transport=dialog.flow.transport)
+            return self.transports.flow_to(hop)
+
+        def lost(failure: Failure) -> None:
+            failure.trap(CalltrackError)
+            failed(failure.value)
+
+        self.next_hops(uri).addCallback(connect).addCallbacks(send, lost).addErrback(_bug)
+
+
+def _bug(failure: Failure) -> None:
+    log.failure("sending within a dialog failed", failure=failure)
+
+

@@ -1,0 +1,413 @@
+"""The INVITE usage of one dialog (RFC 3261 sections 13 to 15, RFC 3311, RFC 5057). Knows one dialog and the
+agent that sends for it; not the other side of a call.
+
+Its user gets: `reoffered(exchange)` for a re-INVITE or UPDATE, `informed(exchange)` for an INFO,
+`acknowledged(sdp)` for the ACK to a 2xx of ours, `unacknowledged()` when that never came, and
+`hung_up(cause)` once, when the peer has ended the dialog or lost it.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Callable, Protocol
+
+from calltrack.errors import CalltrackError
+from calltrack.sip.dialogs import Dialog
+from calltrack.sip.flows import Flow
+from calltrack.sip.message import Request, Response
+from calltrack.sip.transactions import ClientTransaction, ServerTransaction
+from calltrack.timers import Timer
+
+if TYPE_CHECKING:
+    from calltrack.sip.agent import Agent
+    from calltrack.sip.digest import DigestClient
+
+SDP = b"Content-Type: application/sdp"
+
+
+class UsageUser(Protocol):
+    def reoffered(self, exchange: Exchange) -> None: ...
+    def informed(self, exchange: Exchange) -> None: ...
+    def acknowledged(self, sdp: bytes) -> None: ...
+    def unacknowledged(self) -> None: ...
+    def hung_up(self, cause: str) -> None: ...
+
+
+class Exchange:
+    """A request of the peer within the dialog that its user answers once, by `accept` or `refuse`."""
+
+    __slots__ = ("transaction", "usage")
+
+    def __init__(self, usage: InviteUsage, transaction: ServerTransaction) -> None:
+        self.usage = usage
+        self.transaction = transaction
+        transaction.user = self
+
+    @property
+    def request(self) -> Request:
+        return self.transaction.request
+
+    @property
+    def method(self) -> bytes:
+        return self.transaction.request.method
+
+    @property
+    def sdp(self) -> bytes:
+        return self.transaction.request.sdp
+
+    def accept(self, sdp: bytes = b"") -> None:
+        """200, with a description when there is one to give."""
+        if self.method == b"INVITE":
+            self.usage.accept(self.transaction, sdp)
+        elif self.method == b"UPDATE":
+            self.usage.agent.respond(self.transaction, 200, (*self.usage.contact, *((SDP,) if sdp else ())), sdp)
+        else:
+            self.usage.agent.respond(self.transaction, 200)
+        self.usage.settled(self)
+
+    def refuse(self, status: int, lines: tuple[bytes, ...] = ()) -> None:
+        self.usage.agent.respond(self.transaction, status, lines)
+        self.usage.settled(self)
+
+    def cancelled(self, cancel: Request) -> None:
+        """The peer takes a re-INVITE back (section 9.2)."""
+        self.refuse(487)
+
+
+class _Unacknowledged:
+    """A 2xx to INVITE that is resent until its ACK comes (section 13.3.1.4)."""
+
+    __slots__ = ("delay", "resend", "since", "transaction")
+
+    def __init__(self, transaction: ServerTransaction, delay: float, since: float) -> None:
+        self.transaction = transaction
+        self.delay = delay
+        self.since = since
+        self.resend: Timer | None = None
+
+
+class InviteUsage:
+    """See the module. `contact` is the Contact line of everything sent in this dialog, as a 1-tuple."""
+
+    __slots__ = (
+        "_acks",
+        "_farewell",
+        "_inviting",
+        "_unacked",
+        "_updating",
+        "agent",
+        "authorization",
+        "contact",
+        "credentials",
+        "dialog",
+        "ended",
+        "offer",
+        "user",
+    )
+
+    def __init__(
+        self,
+        agent: Agent,
+        dialog: Dialog,
+        user: UsageUser,
+        contact: tuple[bytes, ...],
+        credentials: DigestClient | None = None,
+    ) -> None:
+        self.agent = agent
+        self.dialog = dialog
+        self.user = user
+        self.contact = contact
+        self.credentials = credentials
+        self.authorization: tuple[bytes, ...] = ()  # header lines of the INVITE that made the dialog
+        self.ended = False
+        self.offer: Exchange | None = None  # the peer's re-INVITE or UPDATE that is not answered yet
+        self._inviting: ClientTransaction | bool | None = None  # our re-INVITE, until it is answered
+        self._updating = False
+        self._farewell: tuple[bytes, ...] | None = None  # header lines of a BYE that waits for an ACK
+        self._unacked: dict[int, _Unacknowledged] | None = None  # by CSeq
+        self._acks: dict[int, tuple[Flow, bytes]] | None = None  # ACKs of ours by CSeq, for repeated 2xx
+        agent.dialogs[dialog.id] = self
+
+    # From the peer
+
+    def requested(self, transaction: ServerTransaction) -> None:
+        """A request within the dialog, other than ACK and CANCEL."""
+        request, dialog = transaction.request, self.dialog
+        number = request.cseq[0]
+        if number <= dialog.remote_cseq:  # section 12.2.2
+            self.agent.respond(transaction, 500)
+            return
+        dialog.remote_cseq = number
+        if request.method == b"BYE":  # also when ours is under way: both get 200
+            self._bye(transaction)
+        elif self.ended:
+            self.agent.respond(transaction, 481)
+        elif request.method in (b"INVITE", b"UPDATE"):
+            self._reoffered(transaction)
+        elif request.method == b"INFO":
+            self.user.informed(Exchange(self, transaction))
+        elif request.method == b"OPTIONS":
+            self.agent.answer_options(transaction)
+        elif request.method == b"REFER":
+            self.agent.respond(transaction, 603)
+        else:
+            self.agent.respond(transaction, 405, self.agent.allow)
+
+    def _bye(self, transaction: ServerTransaction) -> None:
+        if self.offer is not None:  # section 15.1.2: pending requests are answered 487
+            pending, self.offer = self.offer, None
+            self.agent.respond(pending.transaction, 487)
+        self.agent.respond(transaction, 200)
+        reason = transaction.request.get(b"reason") or b""
+        known = self.ended  # our own BYE waits for an ACK: the call is over already
+        self.discard()
+        if not known:
+            self.user.hung_up(reason.decode("utf-8", "replace"))
+
+    def _reoffered(self, transaction: ServerTransaction) -> None:
+        request = transaction.request
+        if self.offer is not None:  # section 14.2; RFC 3311 5.2
+            retry = b"Retry-After: %d" % random.randint(0, 10)
+            self.agent.respond(transaction, 500, (retry,))
+        elif self._inviting or (self._updating and request.sdp):
+            self.agent.respond(transaction, 491)
+        else:
+            if request.method == b"INVITE":
+                transaction.respond(100)
+            self.dialog.refresh(request)
+            self.offer = Exchange(self, transaction)
+            self.user.reoffered(self.offer)
+
+    def acknowledged(self, ack: Request) -> None:
+        """An ACK within the dialog: for the 2xx with its CSeq number."""
+        waiting = self._unacked.pop(ack.cseq[0], None) if self._unacked else None
+        if waiting is not None:
+            self._stop_resending(waiting)
+            if self._farewell is not None and not self._unacked:
+                self._send_bye(self._farewell)
+            else:
+                self.user.acknowledged(ack.sdp)
+
+    def settled(self, exchange: Exchange) -> None:
+        if self.offer is exchange:
+            self.offer = None
+
+    # 2xx to INVITE, of the first one and of re-INVITEs
+
+    def accept(self, transaction: ServerTransaction, sdp: bytes, lines: tuple[bytes, ...] = ()) -> None:
+        """200 to an INVITE, resent from T1 up to T2 until acknowledged, for 64*T1."""
+        head = (*self.contact, *lines, SDP) if sdp else (*self.contact, *lines)
+        self.agent.respond(transaction, 200, head, sdp, to_tag=self.dialog.local_tag)
+        timers, t1 = self.agent.timers, self.agent.settings.t1
+        waiting = _Unacknowledged(transaction, t1, timers.now())
+        if self._unacked is None:
+            self._unacked = {}
+        self._unacked[transaction.request.cseq[0]] = waiting
+        waiting.resend = timers.after(t1, self._resend_2xx, waiting)
+
+    def _resend_2xx(self, waiting: _Unacknowledged) -> None:
+        settings, timers = self.agent.settings, self.agent.timers
+        left = waiting.since + settings.timeout - timers.now()
+        if left <= 0.001:
+            assert self._unacked is not None
+            del self._unacked[waiting.transaction.request.cseq[0]]
+            if self._farewell is not None:
+                self._send_bye(self._farewell)
+            else:
+                self.user.unacknowledged()
+            return
+        waiting.transaction.send_again()
+        waiting.delay = min(2 * waiting.delay, settings.t2)
+        waiting.resend = timers.after(min(waiting.delay, left), self._resend_2xx, waiting)
+
+    def _stop_resending(self, waiting: _Unacknowledged) -> None:
+        if waiting.resend is not None:
+            waiting.resend.cancel()
+            waiting.resend = None
+
+    # To the peer
+
+    def ack(self, cseq: int, sdp: bytes = b"") -> None:
+        """ACK the 2xx to our INVITE with this number (section 13.2.2.4), along the route set."""
+        uri, lines = self.dialog.lines(b"ACK", cseq)
+        lines += self.authorization  # section 22.1: the ACK repeats the INVITE's credentials
+        if sdp:
+            lines.append(SDP)
+
+        def send(flow: Flow) -> None:
+            layer = self.agent.layer
+            data = layer.build(flow, layer.branch(), b"ACK", uri, lines, sdp)
+            if self._acks is None:
+                self._acks = {}
+            self._acks[cseq] = (flow, data)
+            layer.send(flow, data, b"ACK", self.dialog.call_id)
+
+        self.agent.with_flow(self.dialog, send, self._lost)
+
+    def repeat_ack(self, cseq: int) -> bool:
+        """ACK a repeated 2xx again; False when it has not been acknowledged yet."""
+        if self._acks is None or cseq not in self._acks:
+            return False
+        flow, data = self._acks[cseq]
+        self.agent.layer.send(flow, data, b"ACK", self.dialog.call_id)
+        return True
+
+    def reinvite(self, sdp: bytes, done: Callable[[Response | None], None]) -> None:
+        """Offer a change. `done` gets the final response, None when there is none; after a 2xx the user
+        must call `ack`. One at a time: a second one is answered 491 by ourselves."""
+        self._inviting = True
+
+        def answered(response: Response | None) -> None:
+            self._inviting = None
+            if response is not None and response.status < 300:
+                self.dialog.refresh(response)
+                if self._acks is not None:
+                    self._acks.clear()
+            done(response)
+
+        self.request(b"INVITE", (*self.contact, SDP) if sdp else self.contact, sdp, answered)
+
+    def update(self, sdp: bytes, done: Callable[[Response | None], None]) -> None:
+        """As `reinvite`, by UPDATE (RFC 3311); needs no ACK."""
+        self._updating = bool(sdp)
+
+        def answered(response: Response | None) -> None:
+            self._updating = False
+            if response is not None and response.status < 300:
+                self.dialog.refresh(response)
+            done(response)
+
+        self.request(b"UPDATE", (*self.contact, SDP) if sdp else self.contact, sdp, answered)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an offer of either side is under way (section 14.1)."""
+        return self.offer is not None or bool(self._inviting) or self._updating
+
+    def bye(self, *lines: bytes) -> None:
+        """End the dialog; nothing the peer answers changes that. A callee may not send BYE before it has
+        the ACK to its 2xx (section 15), so the BYE waits for that, or for its time-out."""
+        if self.ended:
+            return
+        self.ended = True
+        if self._unacked:
+            self._farewell = lines
+        else:
+            self._send_bye(lines)
+
+    def _send_bye(self, lines: tuple[bytes, ...]) -> None:
+        self._farewell = None
+        self.request(b"BYE", lines, b"", self._bye_answered)
+
+    def discard(self) -> None:
+        """The dialog never came to be, or is over on the peer's word: forget it without BYE."""
+        self.ended = True
+        self._farewell = None
+        if self._unacked:
+            for waiting in self._unacked.values():
+                self._stop_resending(waiting)
+            self._unacked = None
+        self._forget(None)
+
+    def _bye_answered(self, response: Response | None) -> None:
+        # A BYE of the peer that crossed ours may still be repeated.
+        self.agent.timers.after(self.agent.settings.t4, self._forget)
+
+    def request(
+        self,
+        method: bytes,
+        extra: tuple[bytes, ...],
+        body: bytes,
+        done: Callable[[Response | None], None],
+    ) -> None:
+        """Send a request within the dialog. `done` gets its final response, or None when none came or it
+        could not be sent. 408 and 481 end the dialog (section 12.2.1.2)."""
+        uri, lines = self.dialog.lines(method)
+        lines += extra
+        if self.credentials is not None:
+            lines += [name + b": " + value for name, value in self.credentials.begin(method, uri)]
+        attempt = _Attempt(self, method, uri, lines, body, done)
+        self.agent.with_flow(self.dialog, attempt.send, attempt.unsendable)
+
+    def _lost(self, error: CalltrackError) -> None:
+        self.peer_lost(str(error))
+
+    def peer_lost(self, why: str) -> None:
+        """The peer says that it does not know the dialog, or says nothing any more."""
+        if not self.ended:
+            self.bye()
+            self.user.hung_up(why)
+
+    def _forget(self, _: None) -> None:
+        self.agent.dialogs.pop(self.dialog.id, None)
+
+
+class _Attempt:
+    """One request within a dialog, sent again once when it is challenged and we have credentials."""
+
+    __slots__ = ("_body", "_done", "_flow", "_lines", "_method", "_uri", "_usage")
+
+    def __init__(
+        self,
+        usage: InviteUsage,
+        method: bytes,
+        uri: bytes,
+        lines: list[bytes],
+        body: bytes,
+        done: Callable[[Response | None], None],
+    ) -> None:
+        self._usage = usage
+        self._method = method
+        self._uri = uri
+        self._lines = lines
+        self._body = body
+        self._done = done
+
+    def send(self, flow: Flow) -> None:
+        usage = self._usage
+        self._flow = flow
+        usage.agent.layer.request(
+            flow, self._method, self._uri, self._lines, self._body, self, usage.dialog.call_id
+        )
+
+    def unsendable(self, error: CalltrackError) -> None:
+        self._finish(None, str(error))
+
+    def failed(self, transaction: ClientTransaction, error: CalltrackError) -> None:
+        self._finish(None, str(error))
+
+    def responded(self, transaction: ClientTransaction, response: Response) -> None:
+        status = response.status
+        usage = self._usage
+        if status < 200:
+            return
+        if transaction.method == b"INVITE" and status < 300 and usage.repeat_ack(response.cseq[0]):
+            return
+        if status in (401, 407) and self._answer_challenge(response):
+            return
+        self._finish(response, f"{status} within the call" if status in (408, 481) else "")
+
+    def _answer_challenge(self, response: Response) -> bool:
+        credentials = self._usage.credentials
+        if credentials is None:
+            return False
+        name = b"www-authenticate" if response.status == 401 else b"proxy-authenticate"
+        other = b"proxy-authenticate" if response.status == 401 else b"www-authenticate"
+        answer = credentials.answer(
+            self._method, self._uri, response.status, response.all(name), response.all(other)
+        )
+        if answer is None:
+            return False
+        dialog = self._usage.dialog
+        dialog.local_cseq += 1
+        replaced = (b"CSeq: ", *(header + b": " for header, _ in answer))
+        self._lines = [line for line in self._lines if not line.startswith(replaced)]
+        self._lines.append(b"CSeq: %d %b" % (dialog.local_cseq, self._method))
+        self._lines += [header + b": " + value for header, value in answer]
+        self.send(self._flow)
+        return True
+
+    def _finish(self, response: Response | None, lost: str) -> None:
+        self._done(response)
+        if lost and self._method != b"BYE":
+            self._usage.peer_lost(lost)
