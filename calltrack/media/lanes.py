@@ -75,18 +75,23 @@ class Lane:
 
     def join(self, peer: Lane) -> None:
         """From now on what arrives here goes out there, and the other way round."""
+        if self.peer is peer:
+            return
+        self.part()
+        peer.part()
         for lane, other in ((self, peer), (peer, self)):
-            if lane.peer is None:
-                drain(lane._sock)  # came before anybody could hear it
-                lane._loop.watch(lane)
-                lane._loop.place(lane, lane._plain)
+            drain(lane._sock)  # came before anybody could hear it
             lane.peer = other
+            lane._loop.watch(lane)
+            lane._loop.place(lane, lane._plain)
 
     def part(self) -> None:
-        """Stop reading this lane."""
-        if self.peer is not None:
-            self.peer = None
-            self._loop.forget(self)
+        """Undo `join`: neither lane is read any longer."""
+        peer = self.peer
+        if peer is not None:
+            for lane in (self, peer):
+                lane.peer = None
+                lane._loop.forget(lane)
 
     def reopen(self) -> None:
         """Learn the source anew. What waits was sent under the old description."""
@@ -144,6 +149,8 @@ class Lane:
             return
         else:
             self.lost += ahead
+            late = (now - self.arrived) * self.rate - (timestamp - self.timestamp)
+            self.jitter += (abs(late) - self.jitter) / 16
         self.next_sequence = sequence + 1
         self.timestamp = timestamp
         self.arrived = now

@@ -13,6 +13,7 @@ from struct import Struct
 from time import monotonic
 
 from twisted.internet.interfaces import IReadDescriptor
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from calltrack.media.lanes import Lane
@@ -23,6 +24,8 @@ _ROOM = 65536  # bytes, more than any datagram has
 _COMMON = 2048  # sizes below this find their view ready-made
 
 _HEADER = Struct(">2xHI")  # sequence number, timestamp (RFC 3550 section 5.1)
+
+_log = Logger()
 
 
 @implementer(IReadDescriptor)
@@ -65,9 +68,9 @@ class PacketLoop:
 
     def forget(self, lane: Lane) -> None:
         """Read `lane` no longer. To be called before its socket is closed."""
-        self._epoll.unregister(lane.fd)
-        self._plain[lane.fd] = None
-        del self._lanes[lane.fd]
+        if self._lanes.pop(lane.fd, None) is not None:
+            self._plain[lane.fd] = None
+            self._epoll.unregister(lane.fd)
 
     # IReadDescriptor
 
@@ -105,10 +108,11 @@ class PacketLoop:
         for fd, _ in ready:
             lane = plain[fd]
             if lane is None:
-                self._lanes[fd].read(now)
+                self._read_slowly(fd, now)
                 continue
+            receive, send = lane.receive, lane.peer.send  # CPython looks slots up fast, but not those it calls
             try:
-                size = lane.receive(buffer)
+                size = receive(buffer)
             except OSError:
                 continue  # ICMP about what we sent: reading it has taken it out
             lane.packets += 1
@@ -124,9 +128,18 @@ class PacketLoop:
                     lane.timestamp = timestamp
                     lane.arrived = now
             try:
-                lane.peer.send(views[size])
+                send(views[size])
             except OSError:
                 continue  # lost on the way out, as packets may be
             except IndexError:
-                lane.peer.send(self._view[:size])
+                send(self._view[:size])
         return len(ready)
+
+    def _read_slowly(self, fd: int, now: float) -> None:
+        lane = self._lanes[fd]
+        try:
+            lane.read(now)
+        except Exception:
+            # A bug of ours with one lane must not silence the others: the reactor drops a reader that raises.
+            _log.failure("a media lane failed and is no longer read")
+            self.forget(lane)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from calltrack.errors import MediaUnavailable
@@ -20,6 +21,8 @@ from calltrack.media.settings import MediaSettings
 
 _CHECK = 0.25  # seconds between looks at silent streams: a phone that changes its port heals in four of them at most
 _FORGET_ROUTES = 240  # checks after which the kernel is asked again which way a host lies
+
+_log = Logger()
 
 
 @implementer(IMediaRelay)
@@ -42,7 +45,8 @@ class TwistedRelay:
 
     def start(self) -> None:
         self.loop.start()
-        self._checking.start(_CHECK, now=False)
+        checking = self._checking.start(_CHECK, now=False)
+        checking.addErrback(lambda failure: _log.failure("silent streams are no longer looked at", failure))
 
     def stop(self) -> None:
         """Close what is open: every session, and the ports in quarantine."""

@@ -75,7 +75,7 @@ class Section:
     @property
     def rtp(self) -> bool:
         """Whether packets are RTP or SRTP, as against T.38 over UDPTL and the like."""
-        return b"RTP/" in self.fields[2]
+        return b"RTP/" in self.fields[2].upper()
 
     @property
     def rtcp(self) -> tuple[str, int] | None:

@@ -5,6 +5,7 @@ Knows offers and answers (RFC 3264) and the media timeout; knows no SIP, and soc
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -55,14 +56,12 @@ class Stream:
         """Relay between the two streams, as far as both parties want them."""
         if not (self.active and other.active):
             self.part()
-            other.part()
             return
         self.rtp.join(other.rtp)
         if self.rtp.rtp and not (self.mux and other.mux):
             self.rtcp.join(other.rtcp)
         else:
             self.rtcp.part()
-            other.rtcp.part()
 
     def part(self) -> None:
         self.rtp.part()
@@ -82,37 +81,51 @@ class Stream:
 class Party:
     """One end of the call as the relay sees it: our streams towards it, and what we say to it."""
 
-    __slots__ = ("_relay", "host", "offered", "origin", "shown", "streams")
+    __slots__ = ("_described", "_local", "_relay", "host", "offered", "origin", "streams")
 
     def __init__(self, relay: TwistedRelay) -> None:
         self._relay = relay
         self.host = ""  # where its signalling goes
-        self.shown = ("", "")  # the address it is shown, and the one its sockets are bound to; chosen once
+        self._local: tuple[str, str] | None = None  # what it is shown, and what is bound: chosen once
         self.streams: dict[int, Stream] = {}  # by index of the m-line
         self.origin = Origin(relay.next_session_id())
         self.offered: Document | None = None  # its offer, until that is answered
+        self._described = False
 
-    def show(self, document: Document, rejected: set[int] = frozenset()) -> bytes:
+    def read(self, sdp: bytes) -> Document:
+        """What the party says, taken apart; streams of a family that its ports are not of are rejected. Raises
+        UnusableSDP: streams that exist may all be ended, but a party cannot begin with none."""
+        document = Document(sdp)
+        hosts = [section.host for section in document.sections if section.port and not section.silenced]
+        if self._local is None and hosts:
+            # Media may be of another family than signalling: then the route to media counts.
+            alike = any((":" in host) == (":" in self.host) for host in hosts)
+            self._local = self._relay.addresses.towards(self.host if alike else hosts[0])
+        for index, section in enumerate(document.sections):
+            if self._local and not section.silenced and (":" in section.host) != (":" in self._local[1]):
+                document.reject(index)
+        if not self._described and not document.usable:
+            raise UnusableSDP("no stream in the session description has an address and a port that can be relayed")
+        return document
+
+    def show(self, document: Document, rejected: Collection[int] = ()) -> bytes:
         """`document` for this party, taking ports for streams it has none for. Raises MediaUnavailable."""
-        if not self.shown[0]:
-            self.shown = self._relay.addresses.towards(self.host)
+        if self._local is None:
+            self._local = self._relay.addresses.towards(self.host)
+        shown, bound = self._local
         ports = []
         for index, section in enumerate(document.sections):
-            if section.port and index in rejected:
+            if index in rejected:
                 document.reject(index)
-            ports.append(self._stream(index).ports if section.port else None)
-        return document.render(self.origin, self.shown[0], ports)
-
-    def _stream(self, index: int) -> Stream:
-        stream = self.streams.get(index)
-        if stream is None:
-            pair = self._relay.ports.take(self.shown[1])
-            stream = self.streams[index] = Stream(pair, self._relay)
-        return stream
+            if section.port and index not in self.streams:
+                self.streams[index] = Stream(self._relay.ports.take(bound), self._relay)
+            ports.append(self.streams[index].ports if section.port else None)
+        return document.render(self.origin, shown, ports)
 
     def describe(self, document: Document, rate_from: Document) -> None:
         """`document` is what the party says of its own side; streams it does not name are off. Clock rates are
         those of `rate_from`, the answer."""
+        self._described = True
         for index, stream in self.streams.items():
             if index < len(document.sections):
                 rates = rate_from.sections[index : index + 1]
@@ -213,6 +226,8 @@ class Session:
 
     def check(self, now: float, timeout: float) -> None:
         """Called a few times a second: heal lanes, and see whether the call has gone silent."""
+        if self.final is not None:
+            return
         packets = 0
         for party in self._parties.values():
             packets += party.packets
@@ -222,8 +237,8 @@ class Session:
             self._seen = packets
             self._quiet_since = now
         elif self.connected and timeout and now - self._quiet_since >= timeout and self._on_timeout is not None:
-            on_timeout, self._on_timeout = self._on_timeout, None
-            on_timeout()
+            self._relay.clock.callLater(0, self._on_timeout)
+            self._on_timeout = None
 
     # Inside
 
@@ -237,8 +252,8 @@ class Session:
 
     def _offer(self, source, target, sdp, source_host, target_host, allow) -> bytes:
         speaker, hearer = self._party(source, source_host), self._party(target, target_host)
-        document = self._read(sdp, speaker)
-        if allow:
+        document = speaker.read(sdp)
+        if allow and document.usable:
             document.restrict(allow)
         text = hearer.show(document)
         speaker.offered = document  # counts once it is answered: a refused offer changes nothing
@@ -246,11 +261,9 @@ class Session:
 
     def _answer(self, source, target, sdp, source_host, target_host) -> bytes:
         speaker, hearer = self._party(source, source_host), self._party(target, target_host)
-        document = self._read(sdp, speaker)
+        document = speaker.read(sdp)
         offered = hearer.offered
-        rejected = set()
-        if offered is not None:
-            rejected = {index for index, section in enumerate(offered.sections) if not section.port}
+        rejected = () if offered is None else [n for n, section in enumerate(offered.sections) if not section.port]
         text = hearer.show(document, rejected)
         if offered is not None:
             hearer.describe(offered, rate_from=document)
@@ -268,26 +281,16 @@ class Session:
         party.host = host
         return party
 
-    def _read(self, sdp: bytes, speaker: Party) -> Document:
-        """Taken apart. Streams that exist may all be ended; a call cannot begin with none."""
-        document = Document(sdp)
-        if not document.usable and not speaker.streams:
-            raise UnusableSDP("no stream in the session description has an address and a port that can be relayed")
-        return document
-
     def _hear(self, name: str) -> None:
         """Let the caller and this party hear each other, and nobody else."""
-        caller, party = self._parties.get(CALLER), self._parties.get(name)
         if self._heard != name and self._heard in self._parties:
             self._parties[self._heard].part()
         self._heard = name
-        if caller is None or party is None:
-            return
-        for index, stream in caller.streams.items():
-            if index in party.streams:
-                stream.join(party.streams[index])
-            else:
-                stream.part()
+        if CALLER in self._parties and name in self._parties:
+            others = self._parties[name].streams
+            for index, stream in self._parties[CALLER].streams.items():
+                if index in others:
+                    stream.join(others[index])
 
     def _forget(self, name: str) -> None:
         self._parties.pop(name).close(self._relay.clock.seconds())
