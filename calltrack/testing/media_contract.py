@@ -1,0 +1,455 @@
+"""What every media relay must do, over real loopback sockets: a trial mixin for calltrack's own relay and plugins.
+
+    class MyRelayTests(MediaRelayContract, TestCase):
+        async def make_relay(self, timeout):
+            return MyRelay(...)
+        def pass_time(self, seconds):
+            self.clock.advance(seconds)
+
+Nothing here sleeps. That a packet is *not* relayed is shown by one sent after it that is. Numbers in comments are those of
+the list of edge cases that the product is held to. Knows the interfaces only.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IReactorUDP
+from zope.interface.verify import verifyObject
+
+from calltrack.errors import UnusableSDP
+from calltrack.interfaces import IMediaRelay, IMediaSession
+from calltrack.testing.media_peers import MediaPeer, describe, host_in, ports_in, rtp, version_in
+
+HOST = "127.0.0.1"
+STRANGER_HOST = "127.0.0.9"
+
+
+class Call:
+    """A caller and one target with a session between them; `to_caller` and `to_target` are the relay's ports."""
+
+    def __init__(self, session: IMediaSession, caller: MediaPeer, target: MediaPeer) -> None:
+        self.session, self.caller, self.target = session, caller, target
+        self.timeouts: list[float] = []
+        self.to_caller = self.to_target = 0
+
+    async def offer(self, **changes) -> bytes:
+        """The caller's offer as the target gets it."""
+        offered = await self.session.offer("caller", "target-1", self.caller.sdp(**changes), HOST, HOST)
+        self.to_target = ports_in(offered)[0]
+        return offered
+
+    async def answer(self, **changes) -> bytes:
+        """The target's answer as the caller gets it."""
+        answered = await self.session.answer("target-1", "caller", self.target.sdp(**changes), HOST, HOST)
+        self.to_caller = ports_in(answered)[0]
+        return answered
+
+    async def exchange(self) -> None:
+        """One packet each way, so that both sides are latched."""
+        for peer, port, other in (
+            (self.caller, self.to_caller, self.target),
+            (self.target, self.to_target, self.caller),
+        ):
+            before = len(other.received)
+            peer.send(rtp(before), port)
+            await other.hears(before + 1)
+
+
+class MediaRelayContract:
+    """`IMediaRelay` and `IMediaSession`. A test case derives from this and has `make_relay` and `pass_time`."""
+
+    timeout = 20  # seconds; trial's, for packets that never come
+
+    async def make_relay(self, timeout: float) -> IMediaRelay:
+        raise NotImplementedError("a running relay that listens on 127.0.0.1 and ::1, stopped by a cleanup")
+
+    def pass_time(self, seconds: float) -> None:
+        raise NotImplementedError("let so many seconds pass for the relay's timers")
+
+    @property
+    def udp(self) -> IReactorUDP:
+        from twisted.internet import reactor
+
+        return reactor
+
+    def peer(self, host: str = HOST) -> MediaPeer:
+        return MediaPeer.listen(self, self.udp, host)
+
+    async def open_call(self, timeout: float = 60, connect: bool = True) -> Call:
+        relay = await self.make_relay(timeout)
+        expired: list[int] = []
+        call = Call(relay.open("a-call", lambda: expired.append(1)), self.peer(), self.peer())
+        call.timeouts = expired
+        await call.offer()
+        await call.answer()
+        if connect:
+            call.session.connect("target-1")
+        return call
+
+    async def test_provides_its_interfaces(self) -> None:
+        relay = await self.make_relay(60)
+        verifyObject(IMediaRelay, relay)
+        verifyObject(IMediaSession, relay.open("a-call", None))
+
+    # Descriptions
+
+    async def test_each_side_is_shown_the_relay_and_not_the_other(self) -> None:
+        call = await self.open_call()
+        offered = await call.offer()
+        self.assertEqual(host_in(offered), HOST)
+        self.assertNotIn(b"%d" % call.caller.address[1], offered)
+        self.assertNotIn(b"o=peer", offered)
+        self.assertEqual(call.to_target % 2, 0)
+
+    async def test_lines_that_are_not_understood_stay_in_place(self) -> None:
+        call = await self.open_call()
+        offered = await call.offer(extra=("a=x-unknown:\u00e9 1 2  3", "k=?", "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:abc"))
+        lines = offered.split(b"\r\n")
+        self.assertEqual(lines[-4:], ["a=x-unknown:\u00e9 1 2  3".encode(), b"k=?", b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:abc", b""])
+
+    async def test_a_repeated_offer_shows_the_same_ports_and_version(self) -> None:  # 31
+        call = await self.open_call()
+        self.assertEqual(await call.offer(version=5), await call.offer(version=6))
+
+    async def test_a_changed_offer_raises_the_version_by_one(self) -> None:  # 31
+        call = await self.open_call()
+        before = await call.offer()
+        held = await call.offer(extra=("a=sendonly",))
+        self.assertEqual(version_in(held), version_in(before) + 1)
+        self.assertEqual(ports_in(held), ports_in(before))
+
+    async def test_a_rejected_stream_keeps_its_place_with_port_0(self) -> None:  # 31
+        call = await self.open_call()
+        offered = await call.offer(extra=("m=video 0 RTP/AVP 99", "m=message 2855 TCP/MSRP *"))
+        self.assertEqual(ports_in(offered), [call.to_target, 0, 0])
+
+    async def test_allowed_codecs_alone_are_offered_and_never_none(self) -> None:
+        call = await self.open_call()
+        arguments = "caller", "target-1", describe(HOST, 5000, media="audio {port} RTP/AVP 0 8 18 101"), HOST, HOST
+        offered = await call.session.offer(*arguments, ("G729", "PCMU"))
+        self.assertIn(b" RTP/AVP 18 0 101\r\n", offered)
+        await self.assertFailure(call.session.offer(*arguments, ("opus",)), UnusableSDP)
+
+    async def test_a_description_without_a_usable_stream_is_refused(self) -> None:
+        relay = await self.make_relay(60)
+        for number, sdp in enumerate((b"", b"v=0\r\n", b"\x00\xff", describe("media.example", 5000), describe(HOST, 0))):
+            session = relay.open(f"call-{number}", None)
+            await self.assertFailure(session.offer("caller", "target-1", sdp, HOST, HOST), UnusableSDP)
+
+    async def test_both_families_meet(self) -> None:  # 34
+        relay = await self.make_relay(60)
+        session = relay.open("a-call", None)
+        caller, target = self.peer(), self.peer("::1")
+        offered = await session.offer("caller", "target-1", caller.sdp(), HOST, "::1")
+        answered = await session.answer("target-1", "caller", target.sdp(), "::1", HOST)
+        self.assertEqual((host_in(offered), host_in(answered)), ("::1", HOST))
+        caller.send(rtp(1), ports_in(answered)[0])
+        self.assertEqual(await target.hears(1), [rtp(1)])
+        target.send(rtp(2), ports_in(offered)[0])
+        self.assertEqual(await caller.hears(1), [rtp(2)])
+
+    # Packets
+
+    async def test_packets_reach_the_other_side_unchanged_from_the_port_it_was_shown(self) -> None:
+        call = await self.open_call()
+        call.caller.send(rtp(1), call.to_caller)
+        call.target.send(rtp(7), call.to_target)
+        await call.target.hears(1)
+        await call.caller.hears(1)
+        self.assertEqual(call.target.received, [(rtp(1), (HOST, call.to_target))])
+        self.assertEqual(call.caller.received, [(rtp(7), (HOST, call.to_caller))])
+
+    async def test_large_and_tiny_packets_pass(self) -> None:
+        call = await self.open_call()
+        await call.exchange()
+        packets = [b"", b"\r\n", b"\x80" * 2047, b"\x80" * 2048, b"\x80" * 9000, b"\x80" * 60000]
+        for packet in packets:
+            call.caller.send(packet, call.to_caller)
+        self.assertEqual((await call.target.hears(7))[1:], packets)
+
+    async def test_new_ssrc_and_sequence_pass_and_are_no_loss(self) -> None:  # 34
+        call = await self.open_call()
+        packets = [rtp(1), rtp(2), rtp(40000, ssrc=9), rtp(40001, ssrc=9), rtp(65535, ssrc=10), rtp(0, ssrc=10)]
+        for packet in packets:
+            call.caller.send(packet, call.to_caller)
+        self.assertEqual(await call.target.hears(6), packets)
+        self.assertEqual(call.session.figures().caller.lost, 0)
+
+    async def test_rtcp_has_ports_of_its_own(self) -> None:  # 34
+        call = await self.open_call()
+        caller_control, target_control = self.peer(), self.peer()
+        offered = await call.offer(extra=(f"a=rtcp:{caller_control.address[1]}",))
+        self.assertIn(b"a=rtcp:%d " % (call.to_target + 1), offered)
+        await call.answer(extra=(f"a=rtcp:{target_control.address[1]}",))
+        target_control.send(b"\x80\xc9report", call.to_target + 1)
+        self.assertEqual(await caller_control.hears(1), [b"\x80\xc9report"])
+        caller_control.send(b"\x80\xc8report", call.to_caller + 1)
+        self.assertEqual(await target_control.hears(1), [b"\x80\xc8report"])
+
+    async def test_muxed_rtcp_goes_with_rtp_and_is_no_loss(self) -> None:  # 34
+        call = await self.open_call()
+        await call.offer(extra=("a=rtcp-mux",))
+        self.assertIn(b"a=rtcp-mux", await call.answer(extra=("a=rtcp-mux",)))
+        packets = [rtp(1), b"\x80\xc8\x00\x06" + bytes(24), rtp(2)]
+        for packet in packets:
+            call.caller.send(packet, call.to_caller)
+        self.assertEqual(await call.target.hears(3), packets)
+        self.assertEqual(call.session.figures().caller.lost, 0)
+
+    async def test_packets_go_to_the_described_address_before_the_far_side_has_sent(self) -> None:
+        call = await self.open_call()
+        call.caller.send(rtp(1), call.to_caller)
+        self.assertEqual(await call.target.hears(1), [rtp(1)])
+
+    async def test_a_far_side_that_refuses_packets_for_a_while_is_heard_again(self) -> None:
+        call = await self.open_call()
+        await call.exchange()
+        port = call.target.address[1]
+        await call.target.transport.stopListening()
+        for sequence in range(5):
+            call.caller.send(rtp(sequence), call.to_caller)  # answered by ICMP port unreachable
+        back = MediaPeer.listen(self, self.udp, HOST, port)
+        back.send(rtp(9), call.to_target)
+        await call.caller.hears_at_last(rtp(9))
+        call.caller.send(rtp(10), call.to_caller)
+        await back.hears_at_last(rtp(10))
+
+    # Who is heard
+
+    async def test_only_the_target_that_answered_last_is_heard_until_one_is_connected(self) -> None:
+        call = await self.open_call(connect=False)
+        second = self.peer()
+        offered = await call.session.offer("caller", "target-2", call.caller.sdp(), HOST, HOST)
+        await call.exchange()
+        answered = await call.session.answer("target-2", "caller", second.sdp(), HOST, HOST)
+        self.assertEqual(ports_in(answered), [call.to_caller])
+        self.assertNotEqual(ports_in(offered), [call.to_target])
+        call.target.send(rtp(50), call.to_target)
+        second.send(rtp(51), ports_in(offered)[0])
+        self.assertEqual((await call.caller.hears(2))[1:], [rtp(51)])
+        call.session.connect("target-1")
+        second.send(rtp(52), ports_in(offered)[0])
+        call.target.send(rtp(53), call.to_target)
+        self.assertEqual((await call.caller.hears(3))[2:], [rtp(53)])
+
+    async def test_a_dropped_party_is_not_heard_and_unknown_names_are_ignored(self) -> None:
+        call = await self.open_call(connect=False)
+        await call.exchange()
+        call.session.drop("target-1")
+        call.session.drop("nobody")
+        second = self.peer()
+        offered = await call.session.offer("caller", "target-2", call.caller.sdp(), HOST, HOST)
+        await call.session.answer("target-2", "caller", second.sdp(), HOST, HOST)
+        call.target.send(rtp(60), call.to_target)
+        second.send(rtp(61), ports_in(offered)[0])
+        self.assertEqual((await call.caller.hears(2))[1:], [rtp(61)])
+
+    async def test_packets_from_before_the_answer_are_not_relayed(self) -> None:
+        relay = await self.make_relay(60)
+        call = Call(relay.open("a-call", None), self.peer(), self.peer())
+        await call.offer()
+        call.target.send(rtp(1), call.to_target)
+        await call.answer()
+        call.target.send(rtp(2), call.to_target)
+        self.assertEqual(await call.caller.hears(1), [rtp(2)])
+
+    # Strangers
+
+    async def test_a_stranger_who_comes_first_is_not_heard(self) -> None:  # 32
+        call = await self.open_call()
+        stranger = self.peer(STRANGER_HOST)
+        for sequence in range(20):
+            stranger.send(rtp(sequence, ssrc=666), call.to_target, HOST)
+        call.target.send(rtp(1), call.to_target)
+        self.assertEqual(await call.caller.hears(1), [rtp(1)])
+        call.caller.send(rtp(2), call.to_caller)
+        await call.target.hears(1)
+        self.assertEqual(stranger.received, [])
+        self.assertEqual(call.session.figures().target.strangers, 20)
+
+    async def test_a_stranger_after_latching_is_dropped_and_counted(self) -> None:  # 32
+        call = await self.open_call()
+        await call.exchange()
+        stranger, neighbour = self.peer(STRANGER_HOST), self.peer()
+        for sequence in range(500):
+            stranger.send(rtp(sequence, ssrc=666), call.to_target, HOST)
+        neighbour.send(rtp(666, ssrc=666), call.to_target)
+        call.target.send(rtp(2), call.to_target)
+        self.assertEqual((await call.caller.hears(2))[1:], [rtp(2)])
+        self.assertEqual(call.session.figures().target.strangers, 501)
+
+    async def test_an_old_phone_behind_a_changed_port_is_heard_at_once(self) -> None:
+        call = await self.open_call()
+        behind_nat = self.peer()
+        behind_nat.send(rtp(1), call.to_target)
+        self.assertEqual(await call.caller.hears(1), [rtp(1)])
+        call.caller.send(rtp(2), call.to_caller)
+        self.assertEqual(await behind_nat.hears(1), [rtp(2)])
+
+    async def test_the_named_source_replaces_a_neighbour_that_came_first(self) -> None:  # 32
+        call = await self.open_call()
+        neighbour = self.peer()
+        neighbour.send(rtp(1), call.to_target)
+        await call.caller.hears(1)
+        call.target.send(rtp(2), call.to_target)
+        self.pass_time(0.5)
+        neighbour.send(rtp(3), call.to_target)
+        call.target.send(rtp(4), call.to_target)
+        self.assertEqual((await call.caller.hears(2))[1:], [rtp(4)])
+
+    async def test_a_phone_that_changes_its_port_heals_within_a_second_while_strangers_knock(self) -> None:  # 32
+        call = await self.open_call()
+        await call.exchange()
+        moved, stranger = self.peer(), self.peer(STRANGER_HOST)
+        for step in range(4):
+            for sequence in range(50):
+                stranger.send(rtp(sequence, ssrc=666), call.to_target, HOST)
+            moved.send(rtp(step), call.to_target)
+            self.pass_time(0.25)
+        moved.send(rtp(100), call.to_target)
+        await call.caller.hears_at_last(rtp(100))
+        self.assertNotIn(rtp(0, ssrc=666), call.caller.packets)
+        call.caller.send(rtp(101), call.to_caller)
+        await moved.hears_at_last(rtp(101))
+
+    async def test_a_neighbour_does_not_replace_a_phone_that_still_sends(self) -> None:  # 32
+        call = await self.open_call()
+        await call.exchange()
+        neighbour = self.peer()
+        for step in range(1, 9):
+            neighbour.send(rtp(step, ssrc=666), call.to_target)
+            call.target.send(rtp(step), call.to_target)
+            await call.caller.hears(1 + step)
+            self.pass_time(0.25)
+        self.assertEqual(call.caller.packets[1:], [rtp(step) for step in range(1, 9)])
+
+    async def test_a_new_source_after_a_new_description_is_learned_once(self) -> None:  # 32
+        call = await self.open_call()
+        await call.exchange()
+        old, call.target = call.target, self.peer()
+        await call.answer(version=2)
+        call.target.send(rtp(70), call.to_target)
+        await call.caller.hears(2)
+        old.send(rtp(71), call.to_target)
+        call.target.send(rtp(72), call.to_target)
+        self.assertEqual((await call.caller.hears(3))[1:], [rtp(70), rtp(72)])
+
+    async def test_the_same_description_again_does_not_open_the_latch(self) -> None:  # 31, 32
+        call = await self.open_call()
+        await call.exchange()
+        await call.answer(version=2)
+        self.peer().send(rtp(80), call.to_target)
+        call.target.send(rtp(81), call.to_target)
+        self.assertEqual((await call.caller.hears(2))[1:], [rtp(81)])
+
+    # Changes in a call
+
+    async def test_an_offer_that_is_not_answered_changes_nothing(self) -> None:  # 21
+        call = await self.open_call()
+        await call.exchange()
+        await call.session.offer("caller", "target-1", describe(STRANGER_HOST, 5000, extra=("a=inactive",)), HOST, HOST)
+        call.target.send(rtp(5), call.to_target)
+        self.assertEqual((await call.caller.hears(2))[1:], [rtp(5)])
+
+    async def test_a_stream_added_later_is_relayed(self) -> None:
+        call = await self.open_call()
+        caller_video, target_video = self.peer(), self.peer()
+        offered = await call.offer(extra=(f"m=video {caller_video.address[1]} RTP/AVP 99",))
+        answered = await call.answer(extra=(f"m=video {target_video.address[1]} RTP/AVP 99",))
+        caller_video.send(rtp(1), ports_in(answered)[1])
+        self.assertEqual(await target_video.hears(1), [rtp(1)])
+        target_video.send(rtp(2), ports_in(offered)[1])
+        self.assertEqual(await caller_video.hears(1), [rtp(2)])
+
+    async def test_t38_takes_the_place_of_audio(self) -> None:  # 35
+        call = await self.open_call()
+        await call.exchange()
+        fax = "image {port} udptl t38"
+        await call.offer(media=fax, extra=("a=T38FaxVersion:0",))
+        self.assertIn(b"a=T38FaxVersion:0", await call.answer(media=fax, extra=("a=T38FaxVersion:0",)))
+        call.caller.send(b"\x00\x01\x05udptl", call.to_caller)
+        self.assertEqual((await call.target.hears(2))[1:], [b"\x00\x01\x05udptl"])
+        self.assertEqual(call.session.figures().caller.lost, 0)
+
+    async def test_refused_t38_leaves_audio_alone(self) -> None:  # 35
+        call = await self.open_call()
+        await call.exchange()
+        await call.offer(media="image {port} udptl t38")  # and a 488 to it
+        call.caller.send(rtp(2), call.to_caller)
+        self.assertEqual((await call.target.hears(2))[1:], [rtp(2)])
+
+    # Timeout
+
+    async def test_a_silent_call_times_out_once(self) -> None:  # 35
+        call = await self.open_call(timeout=10)
+        await call.exchange()
+        self.pass_time(9)
+        self.assertEqual(call.timeouts, [])
+        self.pass_time(2)
+        self.pass_time(30)
+        self.assertEqual(call.timeouts, [1])
+
+    async def test_packets_put_the_timeout_off(self) -> None:
+        call = await self.open_call(timeout=10)
+        for sequence in range(4):
+            call.caller.send(rtp(sequence), call.to_caller)
+            await call.target.hears(sequence + 1)
+            self.pass_time(6)
+        self.assertEqual(call.timeouts, [])
+
+    async def test_a_call_that_is_not_answered_or_closed_does_not_time_out(self) -> None:
+        for connect in (True, False):
+            call = await self.open_call(timeout=10, connect=connect)
+            if connect:
+                call.session.close()
+            self.pass_time(60)
+            self.assertEqual(call.timeouts, [])
+
+    async def test_a_call_on_hold_does_not_time_out_until_it_is_taken_back(self) -> None:  # 22
+        for hold in ({"extra": ("a=sendonly",)}, {"extra": ("a=inactive",)}, {"extra": ("c=IN IP4 0.0.0.0",)}):
+            call = await self.open_call(timeout=10)
+            await call.exchange()
+            await call.offer(**hold)
+            await call.answer(extra=("a=recvonly",))
+            self.pass_time(60)
+            self.assertEqual(call.timeouts, [], hold)
+            await call.offer()
+            await call.answer()
+            await call.exchange()
+            self.pass_time(11)
+            self.assertEqual(call.timeouts, [1], hold)
+
+    async def test_hold_by_zero_address_is_passed_on(self) -> None:  # 22
+        call = await self.open_call()
+        offered = await call.offer(extra=("c=IN IP4 0.0.0.0",))
+        self.assertIn(b"c=IN IP4 0.0.0.0\r\n", offered)
+        self.assertEqual(ports_in(offered), [call.to_target])
+
+    # Figures
+
+    async def test_figures_say_what_each_side_sent(self) -> None:
+        call = await self.open_call()
+        self.assertEqual(call.session.figures().verdict, "none")
+        for sequence in (65534, 65535, 1, 2, 5, 4):
+            call.caller.send(rtp(sequence), call.to_caller)
+        await call.target.hears(6)
+        figures = call.session.figures()
+        self.assertEqual((figures.caller.packets, figures.caller.bytes), (6, 6 * 172))
+        self.assertEqual(figures.caller.lost, 2)  # 0 and 3; 4 came late
+        self.assertEqual(figures.verdict, "target-silent")
+        call.target.send(rtp(1), call.to_target)
+        await call.caller.hears(1)
+        self.assertEqual(call.session.figures().target.packets, 1)
+        self.assertEqual(call.session.figures().verdict, "both-ways")
+
+    async def test_figures_stay_after_close_and_nothing_is_relayed_any_more(self) -> None:
+        call = await self.open_call()
+        await call.exchange()
+        final = call.session.close()
+        self.assertEqual(final.caller.packets, 1)
+        self.assertEqual((call.session.close(), call.session.figures()), (final, final))
+        call.session.connect("target-1")
+        call.session.drop("target-1")
+        call.caller.send(rtp(9), call.to_caller)
+        call.caller.send(b"to itself", call.caller.address[1])
+        await call.caller.hears(2)
+        self.assertEqual(call.session.figures(), final)
