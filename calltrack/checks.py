@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Any, Callable
-
-import msgspec
+from typing import Any, Callable, NamedTuple
 
 from calltrack.errors import InvalidField
 from calltrack.tracking.targets import parse_sip_address
@@ -21,7 +19,7 @@ TRANSPORTS = ("udp", "tcp")  # that `[sip] listen` may name
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?)+\Z")
 
 
-class HostPort(msgspec.Struct, frozen=True):
+class HostPort(NamedTuple):
     """Where a TCP server listens."""
 
     host: str  # address literal
@@ -31,7 +29,7 @@ class HostPort(msgspec.Struct, frozen=True):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class Listen(msgspec.Struct, frozen=True):
+class Listen(NamedTuple):
     """Where SIP listens."""
 
     transport: str  # "udp" or "tcp"
@@ -110,11 +108,20 @@ def each(check: Check, *, alone: bool = False, empty: bool = True) -> Check:
             raise ValueError(f"{shown(value)} is no list; write it in [ ]")
         if not value and not empty:
             raise ValueError("is an empty list")
-        items = tuple(check(item) for item in value)
-        for position, item in enumerate(items):
-            if item in items[:position]:
-                raise ValueError(f"{item} stands in it twice")
-        return items
+        items: list[Any] = []
+        errors: list[str] = []
+        for given in value:
+            try:
+                item = check(given)
+            except ValueError as error:
+                errors.append(str(error))
+                continue
+            if item in items:
+                errors.append(f"{item} stands in it twice")
+            items.append(item)
+        if errors:
+            raise ValueError("; ".join(errors))
+        return tuple(items)
 
     return check_all
 

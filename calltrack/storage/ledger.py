@@ -80,6 +80,17 @@ class Ledger:
         """Keep the final record of a call, begun or not. Never waits and never raises."""
         self._keep(record)
 
+    def add_ladder(self, record: CallRecord) -> None:
+        """The final record again, now with its ladder: the last messages of a call follow its end. It does
+        not go through the spool, so a ladder may be lost where a record may not."""
+        entry = self._queue.get(record.id)
+        if entry is not None:
+            entry.record = record
+        elif len(self._queue) < self._in_memory:
+            self._queue[record.id] = _Entry(record)
+            if self._timer is None:
+                self._schedule(self._retry or self._interval)
+
     def get(self, call_id: str) -> Deferred[CallRecord]:
         """Fires with the record; fails with NoSuchObject or StoreUnavailable."""
         entry = self._queue.get(call_id) or self._writing.get(call_id)

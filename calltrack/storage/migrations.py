@@ -10,6 +10,7 @@ import sqlite3
 import time
 from contextlib import closing
 from importlib import resources
+from pathlib import Path
 
 import msgspec
 
@@ -43,7 +44,7 @@ def migrate(connection: sqlite3.Connection, path: str, now: float, steps: dict[i
     """
     steps = scripts() if steps is None else steps
     newest = max(steps)
-    before = _version(connection, path, newest)
+    before = schema_version(connection, path, newest)
     if before == newest:
         return Migration(before, before)
     backup_path = ""
@@ -54,7 +55,7 @@ def migrate(connection: sqlite3.Connection, path: str, now: float, steps: dict[i
     for version, script in steps.items():
         connection.execute("BEGIN IMMEDIATE")
         try:
-            if _version(connection, path, newest) < version:  # another process may have been faster
+            if schema_version(connection, path, newest) < version:  # another process may have been faster
                 for statement in _statements(script):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -67,13 +68,20 @@ def migrate(connection: sqlite3.Connection, path: str, now: float, steps: dict[i
 
 
 def backup(connection: sqlite3.Connection, target: str) -> None:
-    """Copy the database as it is at one instant to the file `target`, while others go on writing."""
-    with closing(sqlite3.connect(target)) as copy:
-        connection.backup(copy)
+    """Copy the database as it is at one instant to the file `target`, while others go on writing.
+    Raises StoreUnavailable; then there is no such file."""
+    try:
+        with closing(sqlite3.connect(target)) as copy:
+            connection.backup(copy)
+    except sqlite3.Error as error:
+        Path(target).unlink(missing_ok=True)
+        raise StoreUnavailable(f"backup {target} cannot be written: {error}") from error
 
 
-def _version(connection: sqlite3.Connection, path: str, newest: int) -> int:
-    """The schema version of a database that is ours and no newer than `newest`."""
+def schema_version(connection: sqlite3.Connection, path: str, newest: int | None = None) -> int:
+    """The schema version of the database, 0 for an empty one. Raises StoreUnavailable when it is newer than
+    `newest` (ours, unless given), or another program's."""
+    newest = max(scripts()) if newest is None else newest
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()

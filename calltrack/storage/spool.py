@@ -23,6 +23,21 @@ _SUFFIX = ".jsonl"
 _decoder = msgspec.json.Decoder(CallRecord)
 
 
+def in_use(path: str | os.PathLike[str]) -> bool:
+    """Whether a process has the spool in the directory `path`: an engine is running on it."""
+    try:
+        lock = os.open(Path(path) / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 class Segment:
     """One file of the spool. It goes when nothing waits for it any more."""
 

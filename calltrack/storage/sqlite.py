@@ -62,6 +62,11 @@ class Database:
         """Copy the database to the file `target`. Fires with None; fails with StoreUnavailable."""
         return self._run(lambda connection: migrations.backup(connection, target))
 
+    def examine(self) -> Deferred[int]:
+        """Look for damage and for leave to write, and change nothing. Fires with the schema version, 0 for an
+        empty file; fails with StoreUnavailable, which says what is wrong."""
+        return self._run(_examine, self.path)
+
     def read(self, function: Callable[..., Result], *args: Any) -> Deferred[Result]:
         """Fires with `function(cursor, *args)`, called in the thread, all of it at one state of the database.
         Fails with what it raises, or StoreUnavailable."""
@@ -104,6 +109,16 @@ def _configure(connection: sqlite3.Connection) -> None:
     except sqlite3.Error:
         connection.close()
         raise
+
+
+def _examine(connection: sqlite3.Connection, path: str) -> int:
+    version = migrations.schema_version(connection, path)
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise StoreUnavailable(f"database {path} is damaged ({verdict}); put a backup in its place")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.rollback()
+    return version
 
 
 def _transaction(connection: sqlite3.Connection, begin: str, function: Callable[..., Result], args: tuple) -> Result:

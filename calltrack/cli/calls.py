@@ -1,0 +1,88 @@
+"""`calltrack call`."""
+
+from __future__ import annotations
+
+import click
+
+from calltrack.cli.environment import Environment
+from calltrack.cli.ladder import draw_ladder
+from calltrack.cli.output import json_option, print_fields, print_json, print_table
+from calltrack.cli.parameters import OBJECT_ID, project_option
+from calltrack.errors import NoSuchObject
+from calltrack.tracking.model import CallRecord
+from calltrack.tracking.published import published_call
+
+STATUSES = ("ACTIVE", "ANSWER", "BUSY", "NOANSWER", "CANCEL", "CONGESTION", "CHANUNAVAIL")
+
+
+@click.group()
+def call() -> None:
+    """List calls, show one with the ladder of its dialogs."""
+
+
+@call.command("list")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
+@project_option
+@click.option("--status", type=click.Choice(STATUSES, case_sensitive=False))
+@click.option("--before", metavar="CALL", help="Only calls older than this one.")
+@json_option
+@click.pass_obj
+def list_(
+    environment: Environment, limit: int, project: int | None, status: str | None, before: str | None, as_json: bool
+) -> None:
+    """List calls, newest first."""
+    if before is not None:
+        _check_id(before)
+    records = environment.with_stores(
+        lambda stores: stores.records.list(limit=limit, project=project, status=status, before=before)
+    )
+    if as_json:
+        print_json([published_call(record, ladder=False) for record in records])
+        return
+    columns = ("call", "created", "caller", "callee", "target", "status", "talked", "marker", "reason")
+    print_table(columns, map(_row, records), f"No calls in {environment.settings.storage.url}.")
+
+
+@call.command()
+@click.argument("call")
+@json_option
+@click.pass_obj
+def show(environment: Environment, call: str, as_json: bool) -> None:
+    """Show CALL, with the ladder of its dialogs."""
+    _check_id(call)
+    record = environment.with_stores(lambda stores: stores.records.get(call))
+    fields = published_call(record)
+    if as_json:
+        print_json(fields)
+        return
+    attribution, media = fields.pop("attribution"), fields.pop("media")
+    ladder = fields.pop("ladder")
+    fields |= {"visit": attribution["visit"], "marker": attribution["marker"], "attributed by": attribution["reason"]}
+    print_fields(fields.items())
+    click.echo()
+    columns = ("media of", "packets", "bytes", "lost", "jitter (ms)", "strangers")
+    rows = [(side, *(media[side][name] for name in ("packets", "bytes", "lost", "jitter_ms", "strangers"))) for side in ("caller", "target")]
+    print_table(columns, rows, "")
+    click.echo(f"media verdict: {media['verdict']}\n")
+    click.echo("\n".join(draw_ladder(record.ladder)) if ladder else "No ladder: the call has not ended or was not placed.")
+
+
+def _row(record: CallRecord) -> tuple:
+    created = published_call(record, ladder=False)["created"]
+    talked = f"{record.answer_duration:.1f} s" if record.answered is not None else ""
+    return (
+        record.id,
+        created,
+        record.caller,
+        record.callee,
+        record.target,
+        record.status,
+        talked,
+        record.attribution.marker,
+        record.reason,
+    )
+
+
+def _check_id(call: str) -> None:
+    if not call.isprintable():
+        raise NoSuchObject(f"call {ascii(call)} does not exist")

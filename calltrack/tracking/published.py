@@ -1,0 +1,38 @@
+"""What values of call tracking look like outside: field by field, ready for JSON.
+
+The command line, the page, the API and webhooks show the same. Knows names and formats; not where they go.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+import msgspec
+
+from calltrack.tracking.model import CallRecord, LadderStep
+
+_TIMES = ("created", "ringing", "answered", "ended")
+
+
+def published(value: Any) -> dict[str, Any]:
+    """A project, scenario or number with its fields as they are."""
+    return msgspec.to_builtins(value)
+
+
+def published_call(record: CallRecord, ladder: bool = True) -> dict[str, Any]:
+    """A call record: times in ISO 8601, UTC, with milliseconds; durations in seconds; `ladder`: whether to
+    show the SIP messages, each as an object."""
+    fields = msgspec.to_builtins(record)
+    for name in _TIMES:
+        fields[name] = None if fields[name] is None else iso_time(fields[name])
+    del fields["ladder"]
+    if ladder:
+        fields["ladder"] = [dict(zip(LadderStep.__struct_fields__, msgspec.structs.astuple(step))) for step in record.ladder]
+    return fields
+
+
+def iso_time(milliseconds: int) -> str:
+    """Milliseconds since the Unix epoch as ``2026-11-23T18:00:00.123Z``."""
+    seconds, fraction = divmod(milliseconds, 1000)
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%S}.{fraction:03d}Z"
