@@ -122,7 +122,7 @@ def load(text: str, source: str = "calltrack.toml") -> Settings:
         if name == "trunk":
             sections["trunks"] = _trunks(table, errors)
         elif name not in _SECTIONS:
-            errors.append(_unknown(f"[{name}]", "section", name, [*_SECTIONS, "trunk"]))
+            errors.append(_unknown(f"[{_key(name)}]", "section", name, [*_SECTIONS, "trunk"]))
         elif not isinstance(table, dict):
             errors.append(f"[{name}]: {checks.shown(table)} is no section; write [{name}] and its keys below")
         else:
@@ -141,7 +141,7 @@ def _values(table: dict[str, Any], known: dict[str, Check], where: str, errors: 
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in known:
-            errors.append(_unknown(f"{where} {key}", "key", key, list(known)))
+            errors.append(_unknown(f"{where} {_key(key)}", "key", key, list(known)))
             continue
         try:
             values[key] = known[key](value)
@@ -154,6 +154,11 @@ def _unknown(where: str, what: str, name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
     return f"{where}: unknown {what}; {hint}"
+
+
+def _key(name: str) -> str:
+    """A key as TOML would spell it, on one line."""
+    return name if name and name.replace("_", "").replace("-", "").isalnum() else checks.shown(name)
 
 
 def _trunks(tables: Any, errors: list[str]) -> tuple[TrunkSettings, ...]:
