@@ -20,7 +20,9 @@ class NG:
     def command(self, name: str, **arguments) -> dict[bytes, object]:
         """The answer to a command. Raises TimeoutError, or ConnectionError when nobody listens."""
         cookie = next(self._cookies)
-        packet = cookie + encode({"command": name, **{key.replace("_", "-"): value for key, value in arguments.items()}})
+        packet = cookie + encode(
+            {"command": name, **{key.replace("_", "-"): value for key, value in arguments.items()}}
+        )
         for _ in range(self._tries):
             self._sock.send(packet)
             try:

@@ -24,7 +24,9 @@ from calltrack.media.settings import MediaSettings  # noqa: E402
 
 
 def description(host: str, port: int) -> bytes:
-    text = "v=0\r\no=- 1 1 IN IP4 {0}\r\ns=-\r\nc=IN IP4 {0}\r\nt=0 0\r\nm=audio {1} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
+    text = (
+        "v=0\r\no=- 1 1 IN IP4 {0}\r\ns=-\r\nc=IN IP4 {0}\r\nt=0 0\r\nm=audio {1} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
+    )
     return text.format(host, port).encode()
 
 

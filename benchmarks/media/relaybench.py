@@ -92,7 +92,9 @@ class Calltrack(Relay):
 
 class RTPEngine(Relay):
     def set_up(self, calls):
-        argv = f"rtpengine --foreground --log-stderr --log-level=1 --table=-1 --interface={RELAY} --listen-ng={RELAY}:2223"
+        argv = (
+            f"rtpengine --foreground --log-stderr --log-level=1 --table=-1 --interface={RELAY} --listen-ng={RELAY}:2223"
+        )
         argv += " --num-threads=1 --port-min=10000 --port-max=60000 --timeout=3600 --silent-timeout=3600"
         argv += " --delete-delay=0 --config-file=none"
         self.spawn(*argv.split(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -180,7 +182,9 @@ def summarise(results: list[dict]) -> None:
         medians[name] = statistics.median(run["relay_proc"]["us_per_pkt"] for run in runs)
         delay = statistics.median(run["lat_us"]["p50"] for run in runs)
         everything = statistics.median(run["all"] for run in runs)
-        print(f"{name:10} median of {len(runs)}: proc {medians[name]:.2f} us/packet, all {everything:.2f}, delay p50 {delay:.0f} us")
+        print(
+            f"{name:10} median of {len(runs)}: proc {medians[name]:.2f} us/packet, all {everything:.2f}, delay p50 {delay:.0f} us"
+        )
     if medians.get("rtpengine") and "calltrack" in medians:
         print(f"calltrack / rtpengine: {medians['calltrack'] / medians['rtpengine']:.2f}")
 

@@ -171,7 +171,17 @@ class Party:
 class Session:
     """See IMediaSession."""
 
-    __slots__ = ("_heard", "_on_timeout", "_parties", "_quiet_since", "_relay", "_seen", "call_id", "connected", "final")
+    __slots__ = (
+        "_heard",
+        "_on_timeout",
+        "_parties",
+        "_quiet_since",
+        "_relay",
+        "_seen",
+        "call_id",
+        "connected",
+        "final",
+    )
 
     def __init__(self, relay: TwistedRelay, call_id: str, on_timeout) -> None:
         self._relay = relay

@@ -1,89 +1,28 @@
 """What every media relay must do, over real loopback sockets: a trial mixin for calltrack's own relay and plugins.
 
     class MyRelayTests(MediaRelayContract, TestCase):
+        udp = reactor
         async def make_relay(self, timeout):
             return MyRelay(...)
         def pass_time(self, seconds):
             self.clock.advance(seconds)
 
-Nothing here sleeps. That a packet is *not* relayed is shown by one sent after it that is. Numbers in comments are those of
-the list of edge cases that the product is held to. Knows the interfaces only.
+Nothing here sleeps. That a packet is *not* relayed is shown by one sent after it that is. Numbers in comments are those
+of the list of edge cases that the product is held to. Knows the interfaces only.
 """
 
 from __future__ import annotations
 
-from twisted.internet.interfaces import IReactorUDP
 from zope.interface.verify import verifyObject
 
 from calltrack.errors import UnusableSDP
 from calltrack.interfaces import IMediaRelay, IMediaSession
-from calltrack.testing.media_peers import MediaPeer, describe, host_in, ports_in, rtp, version_in
-
-HOST = "127.0.0.1"
-STRANGER_HOST = "127.0.0.9"
+from calltrack.testing.media_latching import LatchingContract
+from calltrack.testing.media_peers import HOST, STRANGER_HOST, MediaPeer, describe, host_in, ports_in, rtp, version_in
 
 
-class Call:
-    """A caller and one target with a session between them; `to_caller` and `to_target` are the relay's ports."""
-
-    def __init__(self, session: IMediaSession, caller: MediaPeer, target: MediaPeer) -> None:
-        self.session, self.caller, self.target = session, caller, target
-        self.timeouts: list[float] = []
-        self.to_caller = self.to_target = 0
-
-    async def offer(self, **changes) -> bytes:
-        """The caller's offer as the target gets it."""
-        offered = await self.session.offer("caller", "target-1", self.caller.sdp(**changes), HOST, HOST)
-        self.to_target = ports_in(offered)[0]
-        return offered
-
-    async def answer(self, **changes) -> bytes:
-        """The target's answer as the caller gets it."""
-        answered = await self.session.answer("target-1", "caller", self.target.sdp(**changes), HOST, HOST)
-        self.to_caller = ports_in(answered)[0]
-        return answered
-
-    async def exchange(self) -> None:
-        """One packet each way, so that both sides are latched."""
-        for peer, port, other in (
-            (self.caller, self.to_caller, self.target),
-            (self.target, self.to_target, self.caller),
-        ):
-            before = len(other.received)
-            peer.send(rtp(before), port)
-            await other.hears(before + 1)
-
-
-class MediaRelayContract:
+class MediaRelayContract(LatchingContract):
     """`IMediaRelay` and `IMediaSession`. A test case derives from this and has `make_relay` and `pass_time`."""
-
-    timeout = 20  # seconds; trial's, for packets that never come
-
-    async def make_relay(self, timeout: float) -> IMediaRelay:
-        raise NotImplementedError("a running relay that listens on 127.0.0.1 and ::1, stopped by a cleanup")
-
-    def pass_time(self, seconds: float) -> None:
-        raise NotImplementedError("let so many seconds pass for the relay's timers")
-
-    @property
-    def udp(self) -> IReactorUDP:
-        from twisted.internet import reactor
-
-        return reactor
-
-    def peer(self, host: str = HOST) -> MediaPeer:
-        return MediaPeer.listen(self, self.udp, host)
-
-    async def open_call(self, timeout: float = 60, connect: bool = True) -> Call:
-        relay = await self.make_relay(timeout)
-        expired: list[int] = []
-        call = Call(relay.open("a-call", lambda: expired.append(1)), self.peer(), self.peer())
-        call.timeouts = expired
-        await call.offer()
-        await call.answer()
-        if connect:
-            call.session.connect("target-1")
-        return call
 
     async def test_provides_its_interfaces(self) -> None:
         relay = await self.make_relay(60)
@@ -102,9 +41,9 @@ class MediaRelayContract:
 
     async def test_lines_that_are_not_understood_stay_in_place(self) -> None:
         call = await self.open_call()
-        offered = await call.offer(extra=("a=x-unknown:\u00e9 1 2  3", "k=?", "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:abc"))
-        lines = offered.split(b"\r\n")
-        self.assertEqual(lines[-4:], ["a=x-unknown:\u00e9 1 2  3".encode(), b"k=?", b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:abc", b""])
+        unknown = ("a=x-unknown:\u00e9 1 2  3", "k=?", "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:abc")
+        offered = await call.offer(extra=unknown)
+        self.assertTrue(offered.endswith("\r\n".join(["", *unknown, ""]).encode()), offered)
 
     async def test_a_repeated_offer_shows_the_same_ports_and_version(self) -> None:  # 31
         call = await self.open_call()
@@ -131,7 +70,8 @@ class MediaRelayContract:
 
     async def test_a_description_without_a_usable_stream_is_refused(self) -> None:
         relay = await self.make_relay(60)
-        for number, sdp in enumerate((b"", b"v=0\r\n", b"\x00\xff", describe("media.example", 5000), describe(HOST, 0))):
+        no_address, rejected = describe("media.example", 5000), describe(HOST, 0)
+        for number, sdp in enumerate((b"", b"v=0\r\n", b"\x00\xff", no_address, rejected)):
             session = relay.open(f"call-{number}", None)
             await self.assertFailure(session.offer("caller", "target-1", sdp, HOST, HOST), UnusableSDP)
 
@@ -212,134 +152,6 @@ class MediaRelayContract:
         await call.caller.hears_at_last(rtp(9))
         call.caller.send(rtp(10), call.to_caller)
         await back.hears_at_last(rtp(10))
-
-    # Who is heard
-
-    async def test_only_the_target_that_answered_last_is_heard_until_one_is_connected(self) -> None:
-        call = await self.open_call(connect=False)
-        second = self.peer()
-        offered = await call.session.offer("caller", "target-2", call.caller.sdp(), HOST, HOST)
-        await call.exchange()
-        answered = await call.session.answer("target-2", "caller", second.sdp(), HOST, HOST)
-        self.assertEqual(ports_in(answered), [call.to_caller])
-        self.assertNotEqual(ports_in(offered), [call.to_target])
-        call.target.send(rtp(50), call.to_target)
-        second.send(rtp(51), ports_in(offered)[0])
-        self.assertEqual((await call.caller.hears(2))[1:], [rtp(51)])
-        call.session.connect("target-1")
-        second.send(rtp(52), ports_in(offered)[0])
-        call.target.send(rtp(53), call.to_target)
-        self.assertEqual((await call.caller.hears(3))[2:], [rtp(53)])
-
-    async def test_a_dropped_party_is_not_heard_and_unknown_names_are_ignored(self) -> None:
-        call = await self.open_call(connect=False)
-        await call.exchange()
-        call.session.drop("target-1")
-        call.session.drop("nobody")
-        second = self.peer()
-        offered = await call.session.offer("caller", "target-2", call.caller.sdp(), HOST, HOST)
-        await call.session.answer("target-2", "caller", second.sdp(), HOST, HOST)
-        call.target.send(rtp(60), call.to_target)
-        second.send(rtp(61), ports_in(offered)[0])
-        self.assertEqual((await call.caller.hears(2))[1:], [rtp(61)])
-
-    async def test_packets_from_before_the_answer_are_not_relayed(self) -> None:
-        relay = await self.make_relay(60)
-        call = Call(relay.open("a-call", None), self.peer(), self.peer())
-        await call.offer()
-        call.target.send(rtp(1), call.to_target)
-        await call.answer()
-        call.target.send(rtp(2), call.to_target)
-        self.assertEqual(await call.caller.hears(1), [rtp(2)])
-
-    # Strangers
-
-    async def test_a_stranger_who_comes_first_is_not_heard(self) -> None:  # 32
-        call = await self.open_call()
-        stranger = self.peer(STRANGER_HOST)
-        for sequence in range(20):
-            stranger.send(rtp(sequence, ssrc=666), call.to_target, HOST)
-        call.target.send(rtp(1), call.to_target)
-        self.assertEqual(await call.caller.hears(1), [rtp(1)])
-        call.caller.send(rtp(2), call.to_caller)
-        await call.target.hears(1)
-        self.assertEqual(stranger.received, [])
-        self.assertEqual(call.session.figures().target.strangers, 20)
-
-    async def test_a_stranger_after_latching_is_dropped_and_counted(self) -> None:  # 32
-        call = await self.open_call()
-        await call.exchange()
-        stranger, neighbour = self.peer(STRANGER_HOST), self.peer()
-        for sequence in range(500):
-            stranger.send(rtp(sequence, ssrc=666), call.to_target, HOST)
-        neighbour.send(rtp(666, ssrc=666), call.to_target)
-        call.target.send(rtp(2), call.to_target)
-        self.assertEqual((await call.caller.hears(2))[1:], [rtp(2)])
-        self.assertEqual(call.session.figures().target.strangers, 501)
-
-    async def test_an_old_phone_behind_a_changed_port_is_heard_at_once(self) -> None:
-        call = await self.open_call()
-        behind_nat = self.peer()
-        behind_nat.send(rtp(1), call.to_target)
-        self.assertEqual(await call.caller.hears(1), [rtp(1)])
-        call.caller.send(rtp(2), call.to_caller)
-        self.assertEqual(await behind_nat.hears(1), [rtp(2)])
-
-    async def test_the_named_source_replaces_a_neighbour_that_came_first(self) -> None:  # 32
-        call = await self.open_call()
-        neighbour = self.peer()
-        neighbour.send(rtp(1), call.to_target)
-        await call.caller.hears(1)
-        call.target.send(rtp(2), call.to_target)
-        self.pass_time(0.5)
-        neighbour.send(rtp(3), call.to_target)
-        call.target.send(rtp(4), call.to_target)
-        self.assertEqual((await call.caller.hears(2))[1:], [rtp(4)])
-
-    async def test_a_phone_that_changes_its_port_heals_within_a_second_while_strangers_knock(self) -> None:  # 32
-        call = await self.open_call()
-        await call.exchange()
-        moved, stranger = self.peer(), self.peer(STRANGER_HOST)
-        for step in range(4):
-            for sequence in range(50):
-                stranger.send(rtp(sequence, ssrc=666), call.to_target, HOST)
-            moved.send(rtp(step), call.to_target)
-            self.pass_time(0.25)
-        moved.send(rtp(100), call.to_target)
-        await call.caller.hears_at_last(rtp(100))
-        self.assertNotIn(rtp(0, ssrc=666), call.caller.packets)
-        call.caller.send(rtp(101), call.to_caller)
-        await moved.hears_at_last(rtp(101))
-
-    async def test_a_neighbour_does_not_replace_a_phone_that_still_sends(self) -> None:  # 32
-        call = await self.open_call()
-        await call.exchange()
-        neighbour = self.peer()
-        for step in range(1, 9):
-            neighbour.send(rtp(step, ssrc=666), call.to_target)
-            call.target.send(rtp(step), call.to_target)
-            await call.caller.hears(1 + step)
-            self.pass_time(0.25)
-        self.assertEqual(call.caller.packets[1:], [rtp(step) for step in range(1, 9)])
-
-    async def test_a_new_source_after_a_new_description_is_learned_once(self) -> None:  # 32
-        call = await self.open_call()
-        await call.exchange()
-        old, call.target = call.target, self.peer()
-        await call.answer(version=2)
-        call.target.send(rtp(70), call.to_target)
-        await call.caller.hears(2)
-        old.send(rtp(71), call.to_target)
-        call.target.send(rtp(72), call.to_target)
-        self.assertEqual((await call.caller.hears(3))[1:], [rtp(70), rtp(72)])
-
-    async def test_the_same_description_again_does_not_open_the_latch(self) -> None:  # 31, 32
-        call = await self.open_call()
-        await call.exchange()
-        await call.answer(version=2)
-        self.peer().send(rtp(80), call.to_target)
-        call.target.send(rtp(81), call.to_target)
-        self.assertEqual((await call.caller.hears(2))[1:], [rtp(81)])
 
     # Changes in a call
 

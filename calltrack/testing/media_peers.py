@@ -1,6 +1,6 @@
-"""Media endpoints for tests: UDP sockets that send RTP, wait for packets, and describe themselves in SDP.
+"""Media endpoints for tests, which send RTP, wait for packets and describe themselves in SDP, and calls of two of them.
 
-Knows Twisted's UDP and the layout of RTP packets; knows no relay.
+Knows Twisted's UDP, the layout of RTP packets, and relays by their interface.
 """
 
 from __future__ import annotations
@@ -8,7 +8,13 @@ from __future__ import annotations
 from struct import pack
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorUDP
 from twisted.internet.protocol import DatagramProtocol
+
+from calltrack.interfaces import IMediaRelay, IMediaSession
+
+HOST = "127.0.0.1"
+STRANGER_HOST = "127.0.0.9"
 
 
 def rtp(sequence: int, timestamp: int | None = None, ssrc: int = 0x1234, payload: bytes = b"\xd5" * 160) -> bytes:
@@ -73,7 +79,9 @@ class MediaPeer(DatagramProtocol):
         return describe(host, changes.pop("port", port), version=version, **changes)
 
 
-def describe(host: str, port: int, version: int = 1, media: str = "audio {port} RTP/AVP 8 101", extra: tuple = ()) -> bytes:
+def describe(
+    host: str, port: int, version: int = 1, media: str = "audio {port} RTP/AVP 8 101", extra: tuple[str, ...] = ()
+) -> bytes:
     """A description with one m-line and attribute lines `extra` after it."""
     family = "IP6" if ":" in host else "IP4"
     lines = [
@@ -103,3 +111,62 @@ def host_in(sdp: bytes) -> str:
 def version_in(sdp: bytes) -> int:
     """The version in the o= line."""
     return int(next(line for line in sdp.split(b"\r\n") if line.startswith(b"o=")).split(b" ")[2])
+
+
+class Call:
+    """A caller and one target with a session between them; `to_caller` and `to_target` are the relay's ports."""
+
+    def __init__(self, session: IMediaSession, caller: MediaPeer, target: MediaPeer) -> None:
+        self.session, self.caller, self.target = session, caller, target
+        self.timeouts: list[float] = []
+        self.to_caller = self.to_target = 0
+
+    async def offer(self, **changes) -> bytes:
+        """The caller's offer as the target gets it."""
+        offered = await self.session.offer("caller", "target-1", self.caller.sdp(**changes), HOST, HOST)
+        self.to_target = ports_in(offered)[0]
+        return offered
+
+    async def answer(self, **changes) -> bytes:
+        """The target's answer as the caller gets it."""
+        answered = await self.session.answer("target-1", "caller", self.target.sdp(**changes), HOST, HOST)
+        self.to_caller = ports_in(answered)[0]
+        return answered
+
+    async def exchange(self) -> None:
+        """One packet each way, so that both sides are latched."""
+        for peer, port, other in (
+            (self.caller, self.to_caller, self.target),
+            (self.target, self.to_target, self.caller),
+        ):
+            before = len(other.received)
+            peer.send(rtp(before), port)
+            await other.hears(before + 1)
+
+
+class RelayCase:
+    """What a contract of relays needs from the test case: `udp`, `make_relay` and `pass_time`."""
+
+    udp: IReactorUDP  # the reactor that trial runs
+
+    timeout = 20  # seconds; trial's, for packets that never come
+
+    async def make_relay(self, timeout: float) -> IMediaRelay:
+        raise NotImplementedError("a running relay that listens on 127.0.0.1 and ::1, stopped by a cleanup")
+
+    def pass_time(self, seconds: float) -> None:
+        raise NotImplementedError("let so many seconds pass for the relay's timers")
+
+    def peer(self, host: str = HOST) -> MediaPeer:
+        return MediaPeer.listen(self, self.udp, host)
+
+    async def open_call(self, timeout: float = 60, connect: bool = True) -> Call:
+        relay = await self.make_relay(timeout)
+        expired: list[int] = []
+        call = Call(relay.open("a-call", lambda: expired.append(1)), self.peer(), self.peer())
+        call.timeouts = expired
+        await call.offer()
+        await call.answer()
+        if connect:
+            call.session.connect("target-1")
+        return call

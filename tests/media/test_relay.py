@@ -22,6 +22,8 @@ def free_range(pairs: int) -> tuple[int, int]:
 
 
 class TwistedRelayTests(MediaRelayContract, TestCase):
+    udp = reactor
+
     def setUp(self) -> None:
         self.clock = Clock()
 
