@@ -64,14 +64,17 @@ class Lane:
 
     # What the session says
 
-    def describe(self, named: Address, signalling: str, rtp: bool, rate: int) -> None:
-        """The party wants packets at `named`; its signalling goes to the host `signalling`. A change opens the
-        lane once more; the same again changes nothing."""
+    def describe(self, named: Address, signalling: str, rtp: bool, rate: int) -> bool:
+        """The party wants packets at `named`; its signalling goes to the host `signalling`. A change that takes away
+        trust from the source opens the lane once more; the same again changes nothing. Whether it was opened."""
+        moved = rtp != self.rtp or named != self._latch.named
+        self.rtp = rtp
         self.rate = rate
-        if rtp != self.rtp or named != self._latch.named:
-            self.rtp = rtp
-            self._latch.describe(named, signalling)
+        self._latch.describe(named, signalling)
+        if moved or (self.source and not self._leader and self._latch.trust(self.source[:2]) < self._trust):
             self.reopen()
+            return True
+        return False
 
     def join(self, peer: Lane) -> None:
         """From now on what arrives here goes out there, and the other way round."""

@@ -48,7 +48,8 @@ class Stream:
         self.mux = section.mux
         if not self.active or section.silenced:
             return
-        self.rtp.describe((section.host, section.port), signalling, section.rtp, rate)
+        if self.rtp.describe((section.host, section.port), signalling, section.rtp, rate):
+            self.rtcp.reopen()
         if section.rtp and section.rtcp is not None:
             self.rtcp.describe(section.rtcp, signalling, False, rate)
 
