@@ -157,12 +157,13 @@ class CalltrackService(Service):
         self.stores.close()
 
     def _until_quiet(self, seconds: float) -> defer.Deferred[None]:
-        """Fires when every request of ours is answered, after `seconds` at the latest."""
+        """Fires when every request of ours is answered and kept, after `seconds` at the latest."""
         quiet: defer.Deferred[None] = defer.Deferred()
         deadline = self.timers.now() + seconds
 
         def look(_: None) -> None:
-            if not self.agent.layer.unanswered() or self.timers.now() >= deadline:
+            busy = self.agent.layer.unanswered() or self.engine.settling
+            if not busy or self.timers.now() >= deadline:
                 quiet.callback(None)
             else:
                 self.timers.after(0.05, look)

@@ -61,6 +61,7 @@ class Call:
         "created_ms",
         "id",
         "ladder",
+        "merge_key",
         "reason",
         "route",
         "state",
@@ -75,6 +76,7 @@ class Call:
         self.created_ms = engine.wall_ms()
         self.admission = admission
         self.call_ids: list[bytes] = []  # of its dialogs, for the ladder
+        self.merge_key: tuple[bytes, bytes, int] | None = None  # what a merged INVITE has in common with its own
         self.state = ROUTING
         self.route: Route | None = None
         self.target = ""  # label of the target that answered, or of the last one tried
@@ -175,18 +177,19 @@ class Call:
         self._parties += 1
         party = f"target-{self._parties}"
         call_id = engine.new_call_id()
-        hops = max(1, self.caller.request.max_forwards) - 1
+        hops = max(1, self.caller.max_forwards) - 1
         who = caller_id(self.admission, trunk)
         said = forwarded(call_id, target, destination, self.route, who, hops)
         offer = self._offerer(party, target.allow)
         side = OutboundSide(self, engine.agent, party, destination, said, offer, limits)
-        engine.watch(call_id, self, party)
+        engine.watch(call_id, self.ladder, party)
+        self.call_ids.append(call_id)
         self._sides[side] = attempt
         return side
 
     def _offerer(self, party: str, allow: tuple[str, ...]) -> Callable[[str], defer.Deferred[bytes]]:
         def offer(host: str) -> defer.Deferred[bytes]:
-            sdp = self.caller.request.sdp
+            sdp = self.caller.sdp
             if not sdp:
                 return defer.succeed(b"")
             return self._media.offer("caller", party, sdp, self.caller.host, host, allow)
@@ -207,6 +210,7 @@ class Call:
             self._engine.limits.give_back(side.limits)
             if self._media is not None:
                 self._media.drop(side.party)
+            side.release()
 
     # What the sides say
 
@@ -218,7 +222,7 @@ class Call:
         if self.state != HUNTING or self.winner is not None or side not in self._sides:
             return
         self._times.setdefault("ringing", self._engine.timers.now())
-        if not event.sdp or not self.caller.request.sdp:
+        if not event.sdp or not self.caller.sdp:
             self.caller.ring(event.status, b"")
             return
         answer = self._media.answer(side.party, "caller", event.sdp, side.host, self.caller.host)
@@ -246,7 +250,7 @@ class Call:
             other.stop(side, ELSEWHERE)
         self._attempts.clear()
         self._changes = Renegotiation(self._media)
-        if self.caller.request.sdp:
+        if self.caller.sdp:
             side.acknowledge()
             described = self._media.answer(side.party, "caller", event.sdp, side.host, self.caller.host)
         else:
@@ -353,6 +357,10 @@ class Call:
         self.reason = reason
         media = self._media.close() if self._media is not None else MediaFigures()
         engine.ended(self, self.record(status, hangup, sip_code, q850, media))
+        self.caller.release()
+        if self.winner is not None:
+            self.winner.release()
+        self._media = self._hunt = self._changes = None
 
     def record(
         self,
@@ -390,7 +398,6 @@ class Call:
             attribution=route.attribution if route else Attribution(),
             target_call=bool(route and final and answered is not None and talked >= route.target_call_time),
             media=media,
-            ladder=self.ladder.steps() if final else (),
         )
 
     def _wall(self, what: str) -> int | None:

@@ -20,7 +20,7 @@ from calltrack.sip.uri import parse_uri
 class InboundSide(UsageSide):
     """The caller. Raises MalformedMessage from its constructor when the INVITE has no usable Contact."""
 
-    __slots__ = ("_agent", "_rung", "transaction")
+    __slots__ = ("_agent", "_rung", "max_forwards", "sdp", "transaction")
 
     def __init__(self, call: Hearer, agent: Agent, transaction: ServerTransaction) -> None:
         flow = transaction.flow
@@ -32,12 +32,10 @@ class InboundSide(UsageSide):
         request = transaction.request
         tag = secrets.token_hex(8).encode()
         dialog = Dialog.of_server(request, tag, flow)
+        self.sdp = request.sdp  # its offer; b"" = it wants ours
+        self.max_forwards = request.max_forwards
         contact = contact_line(_user_of(request), agent.transports.sent_by(flow), flow.transport)
         self.usage = InviteUsage(agent, dialog, self, (contact,))
-
-    @property
-    def request(self) -> Request:
-        return self.transaction.request
 
     @property
     def answered(self) -> bool:
@@ -62,6 +60,11 @@ class InboundSide(UsageSide):
 
     def cancelled(self, cancel: Request) -> None:
         self.call.heard(self, Cancelled((cancel.get(b"reason") or b"").decode("utf-8", "replace")))
+
+    def release(self) -> None:
+        super().release()
+        self.sdp = b""
+        self.transaction.user = None
 
     def end(self, *lines: bytes) -> None:
         """BYE when the call was answered, else a final failure."""

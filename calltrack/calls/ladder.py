@@ -24,6 +24,9 @@ class Ladder:
         else:
             self.omitted += 1
 
+    def __len__(self) -> int:
+        return len(self._kept) + self.omitted
+
     def steps(self) -> tuple[LadderStep, ...]:
         return tuple(
             LadderStep(round((at - self._began) * 1000), party, sent, _text(start, method), body)

@@ -62,6 +62,7 @@ class OutboundSide(UsageSide):
     __slots__ = (
         "_agent",
         "_cancelled",
+        "_contact",
         "_cseq",
         "_credentials",
         "_done",
@@ -104,6 +105,7 @@ class OutboundSide(UsageSide):
         self._tag = b""
         self._from = b""
         self._cseq = 0
+        self._contact = b""
         self._sdp = b""
         self._extra: list[bytes] = []  # answers to challenges
         self._early: dict[bytes, InviteUsage] = {}  # by remote tag
@@ -168,13 +170,13 @@ class OutboundSide(UsageSide):
         from_, to, lines = self._forwarded.lines(sent_by)
         self._from = b"%b;tag=%b" % (from_, self._tag)
         self._cseq += 1
-        contact = contact_line(self._forwarded.caller_user, sent_by, flow.transport)
+        self._contact = contact_line(self._forwarded.caller_user, sent_by, flow.transport)
         head = [
             b"From: " + self._from,
             b"To: " + to,
             b"Call-ID: " + self._forwarded.call_id,
             b"CSeq: %d INVITE" % self._cseq,
-            contact,
+            self._contact,
             *lines,
             *agent.allow,
             agent.user_agent,
@@ -221,14 +223,14 @@ class OutboundSide(UsageSide):
                 dialog = Dialog.of_client(response, self._from, self._tag, self._cseq, transaction.flow)
             except MalformedMessage:
                 return None  # a provisional response may lack Contact; it makes no dialog then
-            contact = transaction.header(b"Contact: ")[0]
-            usage = InviteUsage(self._agent, dialog, self, (contact,), self._credentials)
+            usage = InviteUsage(self._agent, dialog, self, (self._contact,), self._credentials)
             usage.authorization = tuple(self._extra)
             self._early[tag] = usage
         return usage
 
     def _success(self, transaction: ClientTransaction, response: Response) -> None:
         number = response.cseq[0]
+        self._transaction = None
         usage = self._early_usage(transaction, response)
         if usage is None:
             log.info("a 2xx without To tag or Contact from {host} makes no dialog", host=self.host)
@@ -253,6 +255,7 @@ class OutboundSide(UsageSide):
 
     def _failure(self, transaction: ClientTransaction, response: Response) -> None:
         status = response.status
+        self._transaction = None
         self._drop_early()
         if not self._cancelled:
             if status in (401, 407) and self._answer_challenge(transaction, response):
@@ -313,14 +316,25 @@ class OutboundSide(UsageSide):
         if self._transaction is not None:
             self._transaction.cancel(*lines)
 
+    def release(self) -> None:
+        super().release()
+        self._sdp = b""
+        self._offer = _no_offer
+        self._hops = []
+
     def end(self, *lines: bytes) -> None:
         """BYE when answered (acknowledging it first), else CANCEL."""
         if not self.winner:
             self.cancel(*lines)
         elif not self.usage.ended:
-            if not self.usage.repeat_ack(self.invite_cseq):
+            if not self.usage.has_acknowledged(self.invite_cseq):
                 self.usage.ack(self.invite_cseq)
             self.usage.bye(*lines)
+
+
+def _no_offer(host: str) -> defer.Deferred[bytes]:
+    """Of a side that has been released: nothing is offered any more."""
+    return defer.succeed(b"")
 
 
 def q850_in(reasons: list[bytes]) -> int:

@@ -15,6 +15,16 @@ class Hearer(Protocol):
     def heard(self, side: object, event: Event) -> None: ...
 
 
+class _Silence:
+    """Hears what nobody needs to hear any more."""
+
+    def heard(self, side: object, event: Event) -> None:
+        pass
+
+
+SILENCE = _Silence()
+
+
 class UsageSide:
     """What both sides of a call do with a dialog: passes on what happens in it."""
 
@@ -25,6 +35,11 @@ class UsageSide:
         self.party = party  # its name in the media session and the ladder
         self.host = host  # address literal that its signalling goes to
         self.usage: InviteUsage | None = None
+
+    def release(self) -> None:
+        """Tell the call nothing any more, and hold on to nothing of it: a side outlives its call for as long
+        as its transactions linger."""
+        self.call = SILENCE
 
     def reoffered(self, exchange: Exchange) -> None:
         self.call.heard(self, Reoffered(exchange))

@@ -162,7 +162,7 @@ class Agent:
     ) -> bool:
         """Answer with what every answer of ours carries: Server, and Allow with a 2xx or 405 to INVITE."""
         own = (self.server,) if status > 100 else ()
-        if status < 300 and status > 100 and transaction.request.method == b"INVITE":
+        if status < 300 and status > 100 and transaction.method == b"INVITE":
             own = (ALLOW, self.server)
         return transaction.respond(status, (*lines, *own), body, to_tag=to_tag, reason=reason)
 

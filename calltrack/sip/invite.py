@@ -49,7 +49,7 @@ class Exchange:
 
     @property
     def method(self) -> bytes:
-        return self.transaction.request.method
+        return self.transaction.method
 
     @property
     def sdp(self) -> bytes:
@@ -77,10 +77,11 @@ class Exchange:
 class _Unacknowledged:
     """A 2xx to INVITE that is resent until its ACK comes (section 13.3.1.4)."""
 
-    __slots__ = ("delay", "resend", "since", "transaction")
+    __slots__ = ("cseq", "delay", "resend", "since", "transaction")
 
-    def __init__(self, transaction: ServerTransaction, delay: float, since: float) -> None:
+    def __init__(self, transaction: ServerTransaction, cseq: int, delay: float, since: float) -> None:
         self.transaction = transaction
+        self.cseq = cseq
         self.delay = delay
         self.since = since
         self.resend: Timer | None = None
@@ -157,8 +158,8 @@ class InviteUsage:
         if self.offer is not None:  # section 15.1.2: pending requests are answered 487
             pending, self.offer = self.offer, None
             self.agent.respond(pending.transaction, 487)
-        self.agent.respond(transaction, 200)
         reason = transaction.request.get(b"reason") or b""
+        self.agent.respond(transaction, 200)
         known = self.ended  # our own BYE waits for an ACK: the call is over already
         self.discard()
         if not known:
@@ -183,12 +184,14 @@ class InviteUsage:
         waiting = self._unacked.pop(ack.cseq[0], None) if self._unacked else None
         if waiting is not None:
             self._stop_resending(waiting)
+            waiting.transaction.settle()
             if self._farewell is not None and not self._unacked:
                 self._send_bye(self._farewell)
             else:
                 self.user.acknowledged(ack.sdp)
 
     def settled(self, exchange: Exchange) -> None:
+        exchange.transaction.user = None
         if self.offer is exchange:
             self.offer = None
 
@@ -196,13 +199,14 @@ class InviteUsage:
 
     def accept(self, transaction: ServerTransaction, sdp: bytes, lines: tuple[bytes, ...] = ()) -> None:
         """200 to an INVITE, resent from T1 up to T2 until acknowledged, for 64*T1."""
+        cseq = transaction.request.cseq[0]
         head = (*self.contact, *lines, SDP) if sdp else (*self.contact, *lines)
         self.agent.respond(transaction, 200, head, sdp, to_tag=self.dialog.local_tag)
         timers, t1 = self.agent.timers, self.agent.settings.t1
-        waiting = _Unacknowledged(transaction, t1, timers.now())
+        waiting = _Unacknowledged(transaction, cseq, t1, timers.now())
         if self._unacked is None:
             self._unacked = {}
-        self._unacked[transaction.request.cseq[0]] = waiting
+        self._unacked[cseq] = waiting
         waiting.resend = timers.after(t1, self._resend_2xx, waiting)
 
     def _resend_2xx(self, waiting: _Unacknowledged) -> None:
@@ -210,7 +214,7 @@ class InviteUsage:
         left = waiting.since + settings.timeout - timers.now()
         if left <= 0.001:
             assert self._unacked is not None
-            del self._unacked[waiting.transaction.request.cseq[0]]
+            del self._unacked[waiting.cseq]
             if self._farewell is not None:
                 self._send_bye(self._farewell)
             else:
@@ -244,9 +248,12 @@ class InviteUsage:
 
         self.agent.with_flow(self.dialog, send, self._lost)
 
+    def has_acknowledged(self, cseq: int) -> bool:
+        return self._acks is not None and cseq in self._acks
+
     def repeat_ack(self, cseq: int) -> bool:
         """ACK a repeated 2xx again; False when it has not been acknowledged yet."""
-        if self._acks is None or cseq not in self._acks:
+        if not self.has_acknowledged(cseq):
             return False
         flow, data = self._acks[cseq]
         self.agent.layer.send(flow, data, b"ACK", self.dialog.call_id)

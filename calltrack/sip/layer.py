@@ -137,11 +137,11 @@ class TransactionLayer:
         """A response could not be sent. A closed connection is opened again to the sent-by address
         (section 18.2.2); else the peer's retransmission will ask again."""
         self.counters["undeliverable"] += 1
-        flow, via = transaction.flow, transaction.request.via
+        flow = transaction.flow
         if not flow.reliable or flow.open:
             log.info("could not answer {flow}: {error}", flow=flow, error=error)
             return
-        hop = NextHop(flow.transport, flow.remote.host, via.port or 5060)
+        hop = NextHop(flow.transport, flow.remote.host, transaction.sent_by[1] or 5060)
 
         def connected(again: Flow) -> None:
             transaction.flow = again
@@ -267,8 +267,7 @@ def server_key(request: Request) -> tuple[bytes, ...]:
 
 def _same_sender(transaction: ServerTransaction, via: Via, flow: Flow) -> bool:
     """Sent-by, or the source when a NAT rewrites sent-by between INVITE and CANCEL."""
-    first = transaction.request.via
-    return (first.host == via.host and first.port == via.port) or transaction.flow.remote.host == flow.remote.host
+    return transaction.sent_by == (via.host, via.port) or transaction.flow.remote.host == flow.remote.host
 
 
 def _stamp(request: Request, via: Via, flow: Flow) -> None:

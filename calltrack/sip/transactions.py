@@ -145,14 +145,20 @@ class Transaction:
 
 
 class ServerTransaction(Transaction):
-    """A request that somebody sent us, until it is answered and the answer has arrived."""
+    """A request that somebody sent us, until it is answered and the answer has arrived.
 
-    __slots__ = ("_last", "key", "request", "user")
+    `request` is gone once a final response has been sent.
+    """
+
+    __slots__ = ("_last", "call_id", "key", "method", "request", "sent_by", "user")
 
     def __init__(self, layer: TransactionLayer, flow: Flow, request: Request, key: tuple[bytes, ...]) -> None:
         invite = request.method == b"INVITE"
         super().__init__(layer, flow, INVITE_SERVER if invite else SERVER, PROCEEDING if invite else TRYING)
-        self.request = request
+        self.request = request  # until it has its final response: what lingers after that must be small
+        self.method = request.method
+        self.call_id = request.call_id
+        self.sent_by = request.via.host, request.via.port
         self.key = key
         self.user: Any = None
         self._last = b""  # the last response, as sent
@@ -176,11 +182,19 @@ class ServerTransaction(Transaction):
         event = SEND_1XX if status < 200 else SEND_2XX if status < 300 else SEND_FAILURE
         if (self.state, event) not in self._table:
             return False
-        return self.event(event, respond(self.request, status, lines, body, to_tag=to_tag, reason=reason))
+        data = respond(self.request, status, lines, body, to_tag=to_tag, reason=reason)
+        if status >= 200:
+            self.request = None
+        return self.event(event, data)
 
     def send_again(self) -> None:
         """Send the last response once more: a 2xx to INVITE is resent by the dialog usage (section 13.3.1.4)."""
         self._send_again(None)
+
+    def settle(self) -> None:
+        """The 2xx has been acknowledged and will not be sent again; nobody is told anything any more."""
+        self._last = b""
+        self.user = None
 
     def _send(self, data: bytes) -> None:
         self._last = data
@@ -193,7 +207,7 @@ class ServerTransaction(Transaction):
 
     def _transmit(self, data: bytes) -> None:
         if self.layer.tap is not None:
-            self.layer.tap(self.request.call_id, True, data, self.request.method, self.flow)
+            self.layer.tap(self.call_id, True, data, self.method, self.flow)
         try:
             self.flow.send(data)
         except TransportFailure as error:
@@ -285,6 +299,10 @@ class ClientTransaction(Transaction):
         self.layer.counters["resent_requests"] += 1
         self._transmit(self._request)
 
+    def _drop_request(self, _: Any) -> None:
+        """It will not be sent again, and no ACK or CANCEL is made from it: what lingers must be small."""
+        self._request = b""
+
     def _pass_up(self, response: Response) -> None:
         self.user.responded(self, response)
 
@@ -368,10 +386,10 @@ INVITE_CLIENT = {
     (CALLING, EXPIRED): (TERMINATED, (T._forget, C._timed_out)),  # Timer B
     (CALLING, TRANSPORT_ERROR): (TERMINATED, (T._forget, C._transport_failed)),
     (CALLING, GET_1XX): (PROCEEDING, (T._stop_resending, T._no_deadline, C._pass_up, C._send_held_cancel)),
-    (CALLING, GET_2XX): (ACCEPTED, (T._linger, C._pass_up)),  # Timer M
+    (CALLING, GET_2XX): (ACCEPTED, (T._linger, C._drop_request, C._pass_up)),  # Timer M
     (CALLING, GET_FAILURE): (COMPLETED, (C._send_ack, T._linger, C._pass_up)),  # Timer D
     (PROCEEDING, GET_1XX): (PROCEEDING, (C._pass_up,)),
-    (PROCEEDING, GET_2XX): (ACCEPTED, (T._linger, C._pass_up)),
+    (PROCEEDING, GET_2XX): (ACCEPTED, (T._linger, C._drop_request, C._pass_up)),
     (PROCEEDING, GET_FAILURE): (COMPLETED, (C._send_ack, T._linger, C._pass_up)),
     (PROCEEDING, EXPIRED): (TERMINATED, (T._forget, C._timed_out)),  # only after CANCEL (section 9.1)
     (ACCEPTED, GET_2XX): (ACCEPTED, (C._pass_up,)),  # a retransmission or another fork's: the user knows
