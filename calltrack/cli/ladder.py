@@ -23,12 +23,20 @@ def draw_ladder(steps: Sequence[LadderStep]) -> list[str]:
     lanes += [side for side in dict.fromkeys(step.side for step in steps) if side not in lanes]
     labels = [printable(step.text) + (" sdp" if step.sdp else "") for step in steps]
     gap = min(max([_MIN_GAP, *(len(label) + 6 for label in labels)]), _MAX_GAP)
-    lines = [" " * _TIME + "".join(printable(lane)[: gap - 1].center(gap) for lane in lanes).rstrip()]
+    lines = [" " * _TIME + _head(lanes, gap)]
     for step, label in zip(steps, labels):
         ours, theirs = lanes.index(US), lanes.index(step.side)
         start, end = (ours, theirs) if step.sent else (theirs, ours)
         lines.append(f"{step.at_ms:>{_TIME - 2}}  " + _arrow(len(lanes), gap, start, end, label))
     return lines
+
+
+def _head(lanes: Sequence[str], gap: int) -> str:
+    """The lanes' names, each centred over its line."""
+    head = ""
+    for lane, name in enumerate(printable(lane)[: gap - 2] for lane in lanes):
+        head = head.ljust(lane * gap + gap // 2 - len(name) // 2) + name
+    return head
 
 
 def _arrow(lanes: int, gap: int, start: int, end: int, label: str) -> str:
