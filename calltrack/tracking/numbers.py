@@ -57,6 +57,9 @@ def _international(digits: str, country: str) -> str:
     Trunks leave out the plus, so a number that is one with it wins over a national reading, unless
     only the national one is an assigned number.
     """
+    by_length = _by_length(digits, country)
+    if by_length:
+        return by_length
     import phonenumbers  # slow to import, and needed only with a country
     from phonenumbers import NumberParseException, ValidationResult
 
@@ -80,6 +83,32 @@ def _international(digits: str, country: str) -> str:
     if valid(abroad) or possible(abroad) or not possible(home):
         return digits
     return _e164(home)
+
+
+def _by_length(digits: str, country: str) -> str:
+    """The E.164 digits when the length leaves one reading only, as in North America; else "". Looking a
+    number up costs a millisecond, and nearly every call has a caller that was never seen before."""
+    code, prefix, lengths = _plan(country)
+    if len(lengths) > 2:  # nearly any number may be a national one
+        return ""
+    national = digits[len(prefix) :] if prefix and digits.startswith(prefix) else digits
+    readings = set()
+    if digits.startswith(code) and len(digits) - len(code) in lengths:
+        readings.add(digits)
+    if len(national) in lengths:
+        readings.add(code + national)
+    return readings.pop() if len(readings) == 1 else ""
+
+
+@lru_cache(maxsize=512)
+def _plan(country: str) -> tuple[str, str, tuple[int, ...]]:
+    """Country code, national prefix and lengths of national numbers of `country`."""
+    import phonenumbers
+
+    plan = phonenumbers.PhoneMetadata.metadata_for_region(country)
+    if plan is None:
+        return "", "", ()
+    return str(plan.country_code), plan.national_prefix or "", tuple(plan.general_desc.possible_length)
 
 
 def _e164(number) -> str:
