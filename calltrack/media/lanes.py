@@ -112,6 +112,7 @@ class Lane:
         """Stop for good; the socket is its owner's to close."""
         self.part()
         self._close_door()
+        self.send = None  # a method of our own: a closed lane is freed without the garbage collector
 
     def count_strangers(self) -> int:
         """`strangers` up to now, those who still wait at the door included."""

@@ -82,7 +82,7 @@ class Stream:
 class Party:
     """One end of the call as the relay sees it: our streams towards it, and what we say to it."""
 
-    __slots__ = ("_described", "_local", "_relay", "host", "offered", "origin", "streams")
+    __slots__ = ("_described", "_local", "_relay", "host", "origin", "streams")
 
     def __init__(self, relay: TwistedRelay) -> None:
         self._relay = relay
@@ -90,7 +90,6 @@ class Party:
         self._local: tuple[str, str] | None = None  # what it is shown, and what is bound: chosen once
         self.streams: dict[int, Stream] = {}  # by index of the m-line
         self.origin = Origin(relay.next_session_id())
-        self.offered: Document | None = None  # its offer, until that is answered
         self._described = False
 
     def read(self, sdp: bytes) -> Document:
@@ -174,6 +173,7 @@ class Session:
 
     __slots__ = (
         "_heard",
+        "_offers",
         "_on_timeout",
         "_parties",
         "_quiet_since",
@@ -189,6 +189,7 @@ class Session:
         self.call_id = call_id
         self._on_timeout = on_timeout
         self._parties: dict[str, Party] = {}
+        self._offers: dict[tuple[str, str], Document] = {}  # by (source, target), until they are answered
         self._heard = ""  # the party that the caller hears now
         self.connected = ""  # the party that has answered the call
         self.final: MediaFigures | None = None
@@ -267,18 +268,17 @@ class Session:
         if allow and document.usable:
             document.restrict(allow)
         text = hearer.show(document)
-        speaker.offered = document  # counts once it is answered: a refused offer changes nothing
+        self._offers[source, target] = document  # counts once it is answered: a refused offer changes nothing
         return text
 
     def _answer(self, source, target, sdp, source_host, target_host) -> bytes:
         speaker, hearer = self._party(source, source_host), self._party(target, target_host)
         document = speaker.read(sdp)
-        offered = hearer.offered
+        offered = self._offers.pop((target, source), None)
         rejected = () if offered is None else [n for n, section in enumerate(offered.sections) if not section.port]
         text = hearer.show(document, rejected)
         if offered is not None:
             hearer.describe(offered, rate_from=document)
-            hearer.offered = None
         speaker.describe(document, rate_from=document)
         other = target if source == CALLER else source
         if not self.connected or self.connected == other:
@@ -305,6 +305,8 @@ class Session:
 
     def _forget(self, name: str) -> None:
         self._parties.pop(name).close(self._relay.clock.seconds())
+        for parties in [parties for parties in self._offers if name in parties]:
+            del self._offers[parties]
 
 
 def _verdict(caller: int, target: int) -> str:
