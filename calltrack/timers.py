@@ -57,6 +57,13 @@ class Timers:
                 self._schedule()
         return timer
 
+    def stop(self) -> None:
+        """Forget everything that is armed."""
+        self._slots.clear()
+        self._order.clear()
+        if self._wakeup is not None and self._wakeup.active():
+            self._wakeup.cancel()
+
     def pending(self) -> int:
         """How many timers are armed; walks all of them, for tests and diagnosis."""
         return sum(timer.active for slot in self._slots.values() for timer in slot)
