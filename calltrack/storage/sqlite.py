@@ -35,11 +35,16 @@ _REOPEN_AFTER = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_COR
 
 
 class Database:
-    """The SQLite file at `path`. Operations run one at a time, in order, in a thread of their own."""
+    """The SQLite file at `path`. Operations run one at a time, in order, in a thread of their own.
+
+    The first one that reads or writes brings the file to the schema of this version, also when it could not
+    be opened at the start or has been replaced since.
+    """
 
     def __init__(self, path: str, reactor: Any) -> None:
         self.path = path
         self._reopen = False  # the file may have been replaced since an error
+        self._migrated = False
         self._pool = adbapi.ConnectionPool(
             "sqlite3",
             path,
@@ -56,7 +61,7 @@ class Database:
     def migrate(self) -> Deferred[migrations.Migration]:
         """Make the file if there is none, and bring it to the schema of this version.
         Fires with what was done; fails with StoreUnavailable."""
-        return self._run(lambda connection: migrations.migrate(connection, self.path, time.time()))
+        return self._run(self._migrate)
 
     def backup(self, target: str) -> Deferred[None]:
         """Copy the database to the file `target`. Fires with None; fails with StoreUnavailable."""
@@ -70,11 +75,11 @@ class Database:
     def read(self, function: Callable[..., Result], *args: Any) -> Deferred[Result]:
         """Fires with `function(cursor, *args)`, called in the thread, all of it at one state of the database.
         Fails with what it raises, or StoreUnavailable."""
-        return self._run(_transaction, "BEGIN", function, args)
+        return self._run(self._transaction, "BEGIN", function, args)
 
     def write(self, function: Callable[..., Result], *args: Any) -> Deferred[Result]:
         """As `read`, for a function that changes something: all or nothing, durable when it fires."""
-        return self._run(_transaction, "BEGIN IMMEDIATE", function, args)
+        return self._run(self._transaction, "BEGIN IMMEDIATE", function, args)
 
     def close(self) -> None:
         """End after the operation that is running. Idempotent."""
@@ -86,9 +91,23 @@ class Database:
 
     def _connected(self, connection: adbapi.Connection, function: Callable[..., Result], *args: Any) -> Result:
         if self._reopen:
-            self._reopen = False
+            self._reopen = self._migrated = False
             connection.reconnect()
         return function(connection, *args)
+
+    def _migrate(self, connection: adbapi.Connection) -> migrations.Migration:
+        done = migrations.migrate(connection, self.path, time.time())
+        self._migrated = True
+        return done
+
+    def _transaction(self, connection: adbapi.Connection, begin: str, function: Callable[..., Result], args: tuple) -> Result:
+        if not self._migrated:
+            self._migrate(connection)
+        cursor = connection.cursor()
+        cursor.execute(begin)
+        result = function(cursor, *args)
+        connection.commit()
+        return result
 
     def _failed(self, failure: Failure) -> Any:
         """What SQLite cannot do now becomes StoreUnavailable; a broken rule or a bug stays what it is."""
@@ -119,11 +138,3 @@ def _examine(connection: sqlite3.Connection, path: str) -> int:
     connection.execute("BEGIN IMMEDIATE")
     connection.rollback()
     return version
-
-
-def _transaction(connection: sqlite3.Connection, begin: str, function: Callable[..., Result], args: tuple) -> Result:
-    cursor = connection.cursor()
-    cursor.execute(begin)
-    result = function(cursor, *args)
-    connection.commit()
-    return result

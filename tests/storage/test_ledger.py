@@ -1,4 +1,7 @@
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -6,6 +9,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+import calltrack
 from calltrack.errors import NoSuchObject, StoreUnavailable
 from calltrack.storage.ledger import BATCH, LAST_RETRY, Ledger
 from calltrack.storage.memory import MemoryCallRecords
@@ -134,6 +138,17 @@ class WritingTests(LedgerTestCase):
         self.pump(0.1)
         self.assertEqual(self.store.statuses, {"a": "ANSWER"})
         self.assertEqual(len(self.errors), 1)
+
+    def test_ladder_that_follows_the_final_record_is_stored_with_it_or_after_it(self):
+        self.ledger.finish(call_record("a", status="ANSWER"))
+        self.ledger.finish(call_record("b", status="BUSY"))
+        self.ledger.add_ladder(call_record("a", status="ANSWER", ladder=LADDER))
+        self.pump(0.1)
+        self.ledger.add_ladder(call_record("b", status="BUSY", ladder=LADDER))
+        self.pump(0.1)
+        for call_id in ("a", "b"):
+            self.assertEqual(self.successResultOf(self.store.get(call_id)).ladder, LADDER)
+        self.assertEqual(self.store.statuses, {"a": "ANSWER", "b": "BUSY"})
 
     def test_no_timer_is_left_when_all_is_stored(self):
         self.ledger.finish(call_record("a", status="ANSWER"))
@@ -461,6 +476,39 @@ class RecoveryTests(LedgerTestCase):
         self.ledger.begin(call_record("a"))
         error = self.failureResultOf(self.new_ledger().recover(), StoreUnavailable).value
         self.assertIn("another calltrack", str(error))
+
+
+class KilledProcessTests(SynchronousTestCase):
+    """A process of its own, ended by SIGKILL in the middle of its work."""
+
+    PROGRAM = """
+import os, signal, sys
+from twisted.internet.task import Clock
+from calltrack.storage.ledger import Ledger
+from calltrack.storage.memory import MemoryCallRecords
+from calltrack.testing.store_contract import call_record
+ledger = Ledger(MemoryCallRecords(), Clock(), sys.argv[1])
+ledger.recover()
+for number in range(300):
+    ledger.begin(call_record(str(number)))
+    if number % 3:
+        ledger.finish(call_record(str(number), status="BUSY"))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+    def test_every_record_that_was_given_is_there_and_final(self):
+        spool = self.mktemp()
+        root = str(Path(calltrack.__file__).parents[1])
+        killed = subprocess.run([sys.executable, "-c", self.PROGRAM, spool], env={"PYTHONPATH": root}, capture_output=True)
+        self.assertEqual((killed.stderr, killed.returncode), (b"", -signal.SIGKILL))
+        store, clock = MemoryCallRecords(), Clock()
+        recovered = Ledger(store, clock, spool).recover()
+        for _ in range(100):
+            clock.advance(0.1)
+        self.assertEqual(len(self.successResultOf(recovered)), 100)
+        records = self.successResultOf(store.list(limit=1000))
+        self.assertEqual(len(records), 300)
+        self.assertTrue(all(record.final for record in records))
 
 
 class SegmentTests(LedgerTestCase):

@@ -178,6 +178,7 @@ class OutageTests(DatabaseTestCase):
         await self.unavailable(grow, "the disk is full")
 
     async def test_tables_that_are_missing(self):
+        await self.database.write(lambda cursor: cursor.execute("DROP TABLE call"))
         await self.unavailable(self.database.read(lambda cursor: cursor.execute("SELECT * FROM call")), "calltrack check")
 
     async def test_damage_is_found(self):
@@ -190,6 +191,13 @@ class OutageTests(DatabaseTestCase):
         Path(self.path).write_bytes(content)
         self.database = self.open()
         await self.unavailable(self.database.examine(), "damaged")
+
+    async def test_database_that_could_not_be_made_at_the_start_is_made_later(self):
+        os.mkdir(self.path)
+        await self.unavailable(self.database.migrate(), "cannot be opened")
+        os.rmdir(self.path)
+        await SQLiteCallRecords(self.database).write([call_record("a")])
+        self.assertEqual(await self.database.examine(), max(scripts()))
 
     async def test_database_that_was_put_back_is_used_without_a_restart(self):
         await self.database.migrate()

@@ -1,0 +1,112 @@
+"""SIP accounts and contact bindings in SQLite. Knows the tables; not where their values come from."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import msgspec
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from calltrack.errors import InvalidField, NoSuchObject
+from calltrack.interfaces import IAccountStore, ILocationStore
+from calltrack.storage.sqlite import Database
+from calltrack.tracking.accounts import Account
+from calltrack.tracking.bindings import Binding
+
+_encoder = msgspec.json.Encoder()
+_bindings = msgspec.json.Decoder(Binding)
+
+_COLUMNS = "project, user, realm, ha1_md5, ha1_sha256"
+
+
+@implementer(IAccountStore)
+class SQLiteAccounts:
+    """Accounts in `database`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, account: Account) -> Deferred[Account]:
+        return self._database.write(_add, account)
+
+    def replace(self, account: Account) -> Deferred[Account]:
+        return self._database.write(_replace, account)
+
+    def snapshot(self) -> Deferred[tuple[int, list[Account]]]:
+        return self._database.read(_snapshot)
+
+    def version(self) -> Deferred[int]:
+        return self._database.read(_version)
+
+
+@implementer(ILocationStore)
+class SQLiteLocations:
+    """Contact bindings in `database`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def write(self, saved: list[Binding], removed: list[tuple[int, int]]) -> Deferred[None]:
+        return self._database.write(_write, saved, removed)
+
+    def list(self, project: int | None = None) -> Deferred[list[Binding]]:
+        return self._database.read(_list, project)
+
+    def forget(self, project: int) -> Deferred[None]:
+        return self._database.write(_forget, project)
+
+
+def _add(cursor: sqlite3.Cursor, account: Account) -> Account:
+    known = cursor.execute(f"SELECT {_COLUMNS} FROM account WHERE project = ?", (account.project,)).fetchone()
+    if known is not None:
+        return _account(known)
+    if cursor.execute("SELECT 1 FROM project WHERE id = ?", (account.project,)).fetchone() is None:
+        raise NoSuchObject(f"project {account.project} does not exist")
+    if cursor.execute("SELECT 1 FROM account WHERE user = ?", (account.user,)).fetchone() is not None:
+        raise InvalidField("user", f"{account.user} belongs to another project")
+    cursor.execute(f"INSERT INTO account ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", msgspec.structs.astuple(account))
+    return account
+
+
+def _replace(cursor: sqlite3.Cursor, account: Account) -> Account:
+    cursor.execute(
+        "UPDATE account SET user = ?, realm = ?, ha1_md5 = ?, ha1_sha256 = ? WHERE project = ?",
+        (account.user, account.realm, account.ha1_md5, account.ha1_sha256, account.project),
+    )
+    if not cursor.rowcount:
+        raise NoSuchObject(f"project {account.project} has no account")
+    return account
+
+
+def _snapshot(cursor: sqlite3.Cursor) -> tuple[int, list[Account]]:
+    version = _version(cursor)
+    return version, [_account(row) for row in cursor.execute(f"SELECT {_COLUMNS} FROM account ORDER BY project")]
+
+
+def _version(cursor: sqlite3.Cursor) -> int:
+    (version,) = cursor.execute("SELECT version FROM account_version").fetchone()
+    return version
+
+
+def _account(row: tuple) -> Account:
+    return Account(**dict(zip(Account.__struct_fields__, row)))
+
+
+def _write(cursor: sqlite3.Cursor, saved: list[Binding], removed: list[tuple[int, int]]) -> None:
+    cursor.executemany("DELETE FROM binding WHERE project = ? AND id = ?", removed)
+    cursor.executemany(
+        "INSERT INTO binding VALUES (?, ?, ?) ON CONFLICT (project, id) DO UPDATE SET value = excluded.value",
+        [(binding.project, binding.id, _encoder.encode(binding).decode()) for binding in saved],
+    )
+
+
+def _list(cursor: sqlite3.Cursor, project: int | None) -> list[Binding]:
+    condition, values = ("", ()) if project is None else ("WHERE project = ?", (project,))
+    rows = cursor.execute(f"SELECT value FROM binding {condition}", values)
+    found = [_bindings.decode(value) for (value,) in rows]
+    return sorted(found, key=lambda binding: (binding.project, binding.registered_at, binding.id))
+
+
+def _forget(cursor: sqlite3.Cursor, project: int) -> None:
+    cursor.execute("DELETE FROM binding WHERE project = ?", (project,))
