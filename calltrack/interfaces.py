@@ -122,3 +122,38 @@ class ICatalogStore(Interface):
 
     def version():
         """Fires with the version alone; cheap, asked twice a second."""
+
+
+class IAccountStore(Interface):
+    """Keeps the SIP accounts of projects. Passwords are judged and hashed before values get here (see
+    `calltrack.tracking.accounts`)."""
+
+    def add(account):
+        """Store an `Account` unless its project has one; fires with the one that the project has now. Fails
+        with NoSuchObject when the project does not exist, InvalidField when the user name is taken."""
+
+    def replace(account):
+        """Store a changed `Account` over the one of the same project; fires with it. Fails with NoSuchObject."""
+
+    def snapshot():
+        """Fires with `(version, accounts)`: an int that grows with each change made by anyone, and a list."""
+
+    def version():
+        """Fires with the version alone; cheap, asked several times a second."""
+
+
+class ILocationStore(Interface):
+    """Keeps the contact bindings of devices that are logged in. Look-ups for calls never come here: the
+    registrar holds every binding in memory and reads this store once, when it starts."""
+
+    def write(saved: list, removed: list):
+        """Insert or replace the `Binding`s `saved` by project and id, delete those whose `(project, id)` stands
+        in `removed`; all or none. No binding stands in both; deleting what is gone is allowed.
+        Fires with None when that is durable: only then is a REGISTER answered. Fails with StoreUnavailable."""
+
+    def list(project: int | None = None):
+        """Fires with the bindings of a project, or all, by project, then by time of registration and id;
+        expired ones that nobody has removed are among them."""
+
+    def forget(project: int):
+        """Delete every binding of a project. Fires with None when that is durable."""

@@ -14,12 +14,6 @@ from calltrack.sip.message import Request
 from calltrack.sip.uri import parse_name_addr, parse_uri
 from calltrack.tracking.numbers import dialled_digits
 
-# Programs that look for open telephone systems. They get no answer: any answer says "go on".
-SCANNERS = (
-    b"friendly-scanner", b"sipvicious", b"sipcli", b"sip-scan", b"sundayddr", b"iwar", b"sipsak", b"vaxsipuseragent",
-    b"pplsip", b"smap", b"sivus", b"gulp", b"sipptk", b"friendly-request", b"eyebeam-scan",
-)  # fmt: skip
-
 _WHERE = {"to": b"to", "p-called-party-id": b"p-called-party-id", "diversion": b"diversion"}
 
 
@@ -68,12 +62,6 @@ class Admissions:
             return None
         caller, name = caller_of(invite, trunk.country)
         return Admission(trunk, dialled_of(invite, trunk), caller, name)
-
-
-def is_scanner(request: Request) -> bool:
-    """Whether a request says itself that it comes from a scanner."""
-    product = (request.get(b"user-agent") or b"").lower()
-    return any(name in product for name in SCANNERS)
 
 
 def dialled_of(invite: Request, trunk: Trunk) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Callable, Iterable
 import msgspec
 from twisted.logger import Logger
 
-from calltrack.calls.admission import Admissions, is_scanner
+from calltrack.calls.admission import Admissions
 from calltrack.calls.call import Call
 from calltrack.calls.forwarding import Destinations
 from calltrack.calls.ladder import Ladder
@@ -24,6 +24,7 @@ from calltrack.sip.agent import Agent
 from calltrack.sip.flows import Flow
 from calltrack.sip.layer import Refusal
 from calltrack.sip.message import Request
+from calltrack.sip.scanners import is_scanner
 from calltrack.sip.transactions import ServerTransaction
 from calltrack.timers import Timers
 from calltrack.tracking.model import CallRecord

@@ -44,6 +44,16 @@ class AgentUser(Protocol):
         """A new INVITE that was admitted; the transaction is the user's to answer."""
 
 
+class RegistrarUser(Protocol):
+    """Who gets REGISTER requests."""
+
+    def admit(self, register: Request, flow: Flow) -> Refusal | None:
+        """Asked for each REGISTER, before anything is kept of it: None lets it in."""
+
+    def registering(self, transaction: ServerTransaction) -> None:
+        """A REGISTER that was admitted; the transaction is the user's to answer."""
+
+
 class Agent:
     """One SIP user agent over `transports`, its transaction layer and its dialogs."""
 
@@ -61,6 +71,7 @@ class Agent:
         self.resolver = resolver
         self.settings = settings
         self.user = user
+        self.registrar: RegistrarUser | None = None  # without one REGISTER is not allowed
         self.layer = TransactionLayer(timers, transports, settings, self)
         self.dialogs: dict[tuple[bytes, bytes, bytes], InviteUsage] = {}
         self.allow = (ALLOW,)
@@ -80,6 +91,8 @@ class Agent:
             return None if known else Refusal(481, (self.server,))
         if method == b"OPTIONS":
             return Refusal(200, self._capabilities())
+        if method == b"REGISTER" and self.registrar is not None:
+            return self.registrar.admit(request, flow)
         if method != b"INVITE":
             return Refusal(481 if method in _IN_DIALOG_ONLY else 405, (ALLOW, self.server))
         try:
@@ -117,7 +130,10 @@ class Agent:
     def requested(self, transaction: ServerTransaction) -> None:
         request = transaction.request
         if not request.to.tag:
-            self.user.invited(transaction)
+            if request.method == b"REGISTER":
+                self.registrar.registering(transaction)
+            else:
+                self.user.invited(transaction)
             return
         usage = self.dialogs.get((request.call_id, request.to.tag, request.from_.tag))
         if usage is None:

@@ -30,6 +30,7 @@ class Refusal(NamedTuple):
 
     status: int
     lines: tuple[bytes, ...] = ()
+    reason: bytes = b""  # phrase in the place of the usual one
 
 
 class LayerUser(Protocol):
@@ -202,7 +203,7 @@ class TransactionLayer:
             self.counters["malformed"] += 1
             if request.method != b"ACK":
                 _stamp(request, via, flow)
-                self._refuse(request, flow, Refusal(problem.status), problem.detail)
+                self.refuse(request, flow, Refusal(problem.status), problem.detail)
             return
         _stamp(request, via, flow)
         if request.method == b"ACK":
@@ -213,7 +214,7 @@ class TransactionLayer:
         if refusal is not None:
             self.counters["refused"] += 1
             if refusal.status:
-                self._refuse(request, flow, refusal)
+                self.refuse(request, flow, refusal)
             return
         self._tap(request, data, flow)
         transaction = ServerTransaction(self, _answering(flow, via, self.transports), request, key)
@@ -233,10 +234,12 @@ class TransactionLayer:
             invite = self.servers.get((key[0], b"INVITE", sent_by(via)))
         return invite
 
-    def _refuse(self, request: Request, flow: Flow, refusal: Refusal, detail: str = "") -> None:
+    def refuse(self, request: Request, flow: Flow, refusal: Refusal, detail: str = "") -> None:
         """Answer without keeping anything (section 8.2.7): the same tag for the same request."""
         tag = blake2s(request.via.branch, key=self._secret, digest_size=8).hexdigest().encode()
-        reason = b"Bad Request (%b)" % detail.encode("ascii", "replace") if detail and refusal.status == 400 else b""
+        reason = refusal.reason
+        if detail and refusal.status == 400:
+            reason = b"Bad Request (%b)" % detail.encode("ascii", "replace")
         data = respond(request, refusal.status, refusal.lines, to_tag=tag, reason=reason)
         try:
             _answering(flow, request.via, self.transports).send(data)

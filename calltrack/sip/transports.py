@@ -52,6 +52,7 @@ class Transports(StreamOwner):
         self, reactor: Any, timers: Timers, listen: Iterable[tuple[str, str, int]], advertise: str = ""
     ) -> None:
         self.deliver: Callable[[bytes, Flow], None] = lambda data, flow: None
+        self.closed: Callable[[Flow], None] = lambda flow: None  # told of each connection that is gone
         self.counters = {"malformed_streams": 0, "refused_connections": 0, "connections": 0}
         self._reactor = reactor
         self._timers = timers
@@ -129,6 +130,16 @@ class Transports(StreamOwner):
             factory = _Dialling(self, remote)
             self._reactor.connectTCP(remote.host, remote.port, factory, timeout=CONNECT_TIME)
         return result
+
+    def udp_flow(self, local: Address, remote: Address) -> Flow:
+        """The UDP flow between two addresses, `local` being the socket that `remote` sends to and hears from. When
+        it is not open any more, as after a restart with another setting, the socket to reach `remote` by.
+        Raises TransportFailure."""
+        check_address(*remote)
+        for udp in self._udp:
+            if udp.local == local:
+                return udp.flow(remote)
+        return self._socket_to(remote.host).flow(remote)
 
     def _socket_to(self, host: str) -> UDPSocket:
         """The UDP socket to reach `host` by: the right family, bound to the right address if there is a choice."""
@@ -212,6 +223,7 @@ class Transports(StreamOwner):
             self._per_host[remote.host] = left
         else:
             self._per_host.pop(remote.host, None)
+        self.closed(flow)
 
     def connect_failed(self, remote: Address, why: str) -> None:
         for waiting in self._connecting.pop(remote, ()):

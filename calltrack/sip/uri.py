@@ -118,6 +118,20 @@ def parse_uri(text: bytes) -> URI:
     return URI(scheme, user, host, port, parse_params(params) if params else {})
 
 
+_COMPARED = (b"user", b"ttl", b"method", b"maddr", b"transport")  # differ when only one URI has them
+
+
+def equivalent(one: URI, other: URI) -> bool:
+    """Whether two URIs name the same resource (section 19.1.4). Their headers, which are never read, do not count."""
+    if (one.scheme, one.user, one.host, one.port) != (other.scheme, other.user, other.host, other.port):
+        return False
+    both = one.params.keys() & other.params.keys()
+    one_sided = one.params.keys() ^ other.params.keys()
+    return not any(name in one_sided for name in _COMPARED) and all(
+        (one.params[name] or b"").lower() == (other.params[name] or b"").lower() for name in both
+    )
+
+
 @lru_cache(maxsize=4096)
 def parse_name_addr(value: bytes) -> NameAddr:
     """Parse one name-addr or addr-spec with its parameters; raises MalformedMessage.

@@ -6,19 +6,30 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
-from calltrack.interfaces import ICallRecordStore, ICatalogStore
+from calltrack.interfaces import IAccountStore, ICallRecordStore, ICatalogStore, ILocationStore
 from calltrack.storage.memory import MemoryCallRecords, MemoryCatalog
+from calltrack.storage.memory_accounts import MemoryAccounts, MemoryLocations
 from calltrack.storage.migrations import Migration
 from calltrack.storage.sqlite import Database
+from calltrack.storage.sqlite_accounts import SQLiteAccounts, SQLiteLocations
 from calltrack.storage.sqlite_stores import SQLiteCallRecords, SQLiteCatalog
 
 
 class Stores:
-    """The catalog and the call records of one url."""
+    """Everything that is kept behind one url."""
 
-    def __init__(self, catalog: ICatalogStore, records: ICallRecordStore, database: Database | None) -> None:
+    def __init__(
+        self,
+        catalog: ICatalogStore,
+        records: ICallRecordStore,
+        accounts: IAccountStore,
+        locations: ILocationStore,
+        database: Database | None,
+    ) -> None:
         self.catalog = catalog
         self.records = records
+        self.accounts = accounts
+        self.locations = locations
         self._database = database
 
     @property
@@ -47,6 +58,13 @@ class Stores:
 def open_stores(url: str, reactor: Any) -> Stores:
     """The stores of ``sqlite:FILE`` or ``memory:`` (a url that `config` has let pass). Opens nothing yet."""
     if url == "memory:":
-        return Stores(MemoryCatalog(), MemoryCallRecords(), None)
+        catalog = MemoryCatalog()
+        return Stores(catalog, MemoryCallRecords(), MemoryAccounts(catalog), MemoryLocations(), None)
     database = Database(url.removeprefix("sqlite:"), reactor)
-    return Stores(SQLiteCatalog(database), SQLiteCallRecords(database), database)
+    return Stores(
+        SQLiteCatalog(database),
+        SQLiteCallRecords(database),
+        SQLiteAccounts(database),
+        SQLiteLocations(database),
+        database,
+    )
