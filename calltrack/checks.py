@@ -50,6 +50,7 @@ def shown(value: Any) -> str:
 
 def number(low: float, high: float, unit: str = "") -> Check:
     """A float from `low` to `high`; `unit` is for the message."""
+
     def check(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError(f"{shown(value)} is no number; allowed: {low:g} to {high:g}{after}")
@@ -63,6 +64,7 @@ def number(low: float, high: float, unit: str = "") -> Check:
 
 def whole(low: int, high: int) -> Check:
     """An int from `low` to `high`."""
+
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
             raise ValueError(f"{shown(value)} is no whole number; allowed: {low} to {high}")
@@ -91,6 +93,7 @@ def some_text(value: Any) -> str:
 
 def one_of(*allowed: str) -> Check:
     """One of the words `allowed`, in any case; gives the word as spelled here."""
+
     def check(value: Any) -> str:
         if isinstance(value, str) and value.lower() in allowed:
             return value.lower()
@@ -101,6 +104,7 @@ def one_of(*allowed: str) -> Check:
 
 def each(check: Check, *, alone: bool = False, empty: bool = True) -> Check:
     """A list whose items pass `check`, as a tuple; with `alone` a single item stands for a list of one."""
+
     def check_all(value: Any) -> tuple:
         if alone and isinstance(value, str):
             value = [value]

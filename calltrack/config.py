@@ -55,35 +55,50 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _SECTIONS: dict[str, tuple[type, dict[str, Check]]] = {
-    "sip": (SIPSettings, {
-        "listen": checks.each(checks.listen, empty=False),
-        "domain": checks.host_name,
-        "advertise": checks.address_literal,
-        "t1": checks.number(0.01, 5, "seconds"),
-        "t2": checks.number(0.05, 60, "seconds"),
-        "t4": checks.number(0.05, 60, "seconds"),
-    }),
-    "media": (MediaSettings, {
-        "relay": checks.some_text,
-        "listen": checks.each(checks.address_literal, alone=True, empty=False),
-        "advertise": checks.each(checks.address_literal, alone=True),
-        "ports": checks.port_range,
-        "timeout": checks.number(0, 86400, "seconds"),
-        "quarantine": checks.number(0, 3600, "seconds"),
-    }),
-    "calls": (CallsSettings, {
-        "lookup_budget": checks.number(0.01, 5, "seconds"),
-        "max_calls": checks.whole(0, 1_000_000),
-        "stop_time": checks.number(0.1, 60, "seconds"),
-        "header_prefix": checks.header_prefix,
-    }),
-    "storage": (StorageSettings, {
-        "url": checks.store_url,
-        "spool": checks.some_text,
-    }),
-    "web": (WebSettings, {
-        "listen": checks.host_port,
-    }),
+    "sip": (
+        SIPSettings,
+        {
+            "listen": checks.each(checks.listen, empty=False),
+            "domain": checks.host_name,
+            "advertise": checks.address_literal,
+            "t1": checks.number(0.01, 5, "seconds"),
+            "t2": checks.number(0.05, 60, "seconds"),
+            "t4": checks.number(0.05, 60, "seconds"),
+        },
+    ),
+    "media": (
+        MediaSettings,
+        {
+            "relay": checks.some_text,
+            "listen": checks.each(checks.address_literal, alone=True, empty=False),
+            "advertise": checks.each(checks.address_literal, alone=True),
+            "ports": checks.port_range,
+            "timeout": checks.number(0, 86400, "seconds"),
+            "quarantine": checks.number(0, 3600, "seconds"),
+        },
+    ),
+    "calls": (
+        CallsSettings,
+        {
+            "lookup_budget": checks.number(0.01, 5, "seconds"),
+            "max_calls": checks.whole(0, 1_000_000),
+            "stop_time": checks.number(0.1, 60, "seconds"),
+            "header_prefix": checks.header_prefix,
+        },
+    ),
+    "storage": (
+        StorageSettings,
+        {
+            "url": checks.store_url,
+            "spool": checks.some_text,
+        },
+    ),
+    "web": (
+        WebSettings,
+        {
+            "listen": checks.host_port,
+        },
+    ),
 }
 
 _TRUNK: dict[str, Check] = {
@@ -168,7 +183,9 @@ def _trunks(tables: Any, errors: list[str]) -> tuple[TrunkSettings, ...]:
     trunks: list[TrunkSettings] = []
     for position, table in enumerate(tables, 1):
         name = table.get("name")
-        where = f'[[trunk]] "{name}"' if isinstance(name, str) and name.isprintable() else f"[[trunk]] number {position}"
+        where = (
+            f'[[trunk]] "{name}"' if isinstance(name, str) and name.isprintable() else f"[[trunk]] number {position}"
+        )
         before = len(errors)
         values = _values(table, _TRUNK, where, errors)
         if "name" not in table:

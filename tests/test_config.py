@@ -42,7 +42,11 @@ class ExampleTests(SynchronousTestCase):
         text = EXAMPLE.read_text("utf-8")
         named = set(re.findall(r"(?m)^(?:# )?([a-z][a-z0-9_]*) = ", text))
         sections = (config.SIPSettings, config.MediaSettings, config.CallsSettings, config.StorageSettings)
-        known = {key for section in (*sections, config.WebSettings, config.TrunkSettings) for key in section.__struct_fields__}
+        known = {
+            key
+            for section in (*sections, config.WebSettings, config.TrunkSettings)
+            for key in section.__struct_fields__
+        }
         self.assertEqual(named, known)
 
 
@@ -214,11 +218,15 @@ class ErrorTests(SynchronousTestCase):
         self.assertEqual(self.trunk_errors(one, two), ['[[trunk]] "a" name: another trunk has it already'])
 
     def test_sources_that_overlap_name_both(self):
-        (error,) = self.trunk_errors("name = 'a'\nsources = ['10.0.0.0/8', '::/0']", "name = 'b'\nsources = ['10.1.0.0/16']")
+        (error,) = self.trunk_errors(
+            "name = 'a'\nsources = ['10.0.0.0/8', '::/0']", "name = 'b'\nsources = ['10.1.0.0/16']"
+        )
         self.assertTrue(error.startswith('[[trunk]] "b" sources: 10.1.0.0/16 overlaps 10.0.0.0/8 of trunk "a"'), error)
 
     def test_control_characters_are_never_shown_raw(self):
-        for error in self.errors('[[trunk]]\nname = "a\\u001b[31m"\nsources = ["\\u0007"]\n["\\u001b"]\n[sip]\n"\\u001b" = 1'):
+        for error in self.errors(
+            '[[trunk]]\nname = "a\\u001b[31m"\nsources = ["\\u0007"]\n["\\u001b"]\n[sip]\n"\\u001b" = 1'
+        ):
             self.assertTrue(error.isprintable(), error)
 
     @given(st.text(max_size=200))

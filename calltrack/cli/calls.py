@@ -7,7 +7,7 @@ import click
 from calltrack.cli.environment import Environment
 from calltrack.cli.ladder import draw_ladder
 from calltrack.cli.output import json_option, print_fields, print_json, print_table
-from calltrack.cli.parameters import OBJECT_ID, project_option
+from calltrack.cli.parameters import project_option
 from calltrack.errors import NoSuchObject
 from calltrack.tracking.model import CallRecord
 from calltrack.tracking.published import published_call
@@ -61,10 +61,15 @@ def show(environment: Environment, call: str, as_json: bool) -> None:
     print_fields(fields.items())
     click.echo()
     columns = ("media of", "packets", "bytes", "lost", "jitter (ms)", "strangers")
-    rows = [(side, *(media[side][name] for name in ("packets", "bytes", "lost", "jitter_ms", "strangers"))) for side in ("caller", "target")]
+    rows = [
+        (side, *(media[side][name] for name in ("packets", "bytes", "lost", "jitter_ms", "strangers")))
+        for side in ("caller", "target")
+    ]
     print_table(columns, rows, "")
     click.echo(f"media verdict: {media['verdict']}\n")
-    click.echo("\n".join(draw_ladder(record.ladder)) if ladder else "No ladder: the call has not ended or was not placed.")
+    click.echo(
+        "\n".join(draw_ladder(record.ladder)) if ladder else "No ladder: the call has not ended or was not placed."
+    )
 
 
 def _row(record: CallRecord) -> tuple:

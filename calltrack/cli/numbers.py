@@ -48,7 +48,9 @@ def list_(environment: Environment, project: int | None, as_json: bool) -> None:
     if as_json:
         print_json([published(number) for number in numbers])
         return
-    print_table(("number", "project", "scenario"), [(n.number, n.project, n.scenario) for n in numbers], "No numbers yet.")
+    print_table(
+        ("number", "project", "scenario"), [(n.number, n.project, n.scenario) for n in numbers], "No numbers yet."
+    )
 
 
 @number.command()

@@ -52,7 +52,9 @@ def list_(environment: Environment, as_json: bool) -> None:
         print_json([published(project) for project in projects])
         return
     rows = [(p.id, p.name, p.key, p.sites, p.enabled) for p in projects]
-    print_table(("id", "name", "key", "sites", "enabled"), rows, 'No projects yet: calltrack project add "Glasses shop"')
+    print_table(
+        ("id", "name", "key", "sites", "enabled"), rows, 'No projects yet: calltrack project add "Glasses shop"'
+    )
 
 
 @project.command()

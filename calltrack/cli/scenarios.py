@@ -24,7 +24,9 @@ def _options(command: Callable) -> Callable:
     """What can be set of a scenario when it is added and later."""
     for option in reversed(
         [
-            click.option("--static", "marker", metavar="MARKER", help="The channel's marker, as in direct_search_1234567."),
+            click.option(
+                "--static", "marker", metavar="MARKER", help="The channel's marker, as in direct_search_1234567."
+            ),
             click.option("--forward", "forwards", multiple=True, metavar="TARGET", help=f"{FORMS}; may be repeated."),
             click.option("--ring", type=click.Choice(["in-order", "all"]), help="One after another, or all at once."),
             click.option("--ring-time", type=float, metavar="SECONDS", help="How long a target rings: 1 to 300."),
@@ -74,7 +76,9 @@ def add(environment: Environment, name: str, project: int, as_json: bool, **opti
 @click.argument("scenario", type=OBJECT_ID)
 @click.option("--name")
 @_options
-@click.option("--enable/--disable", "enabled", default=None, help="A disabled scenario's calls go to the default target.")
+@click.option(
+    "--enable/--disable", "enabled", default=None, help="A disabled scenario's calls go to the default target."
+)
 @json_option
 @click.pass_obj
 def edit(environment: Environment, scenario: int, as_json: bool, **options: Any) -> None:

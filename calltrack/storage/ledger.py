@@ -151,7 +151,9 @@ class Ledger:
             return
         self._lost += 1
         if self._lost == 1:
-            self.log.critical("memory and spool are full: the record of call {id} is lost, and maybe more", id=record.id)
+            self.log.critical(
+                "memory and spool are full: the record of call {id} is lost, and maybe more", id=record.id
+            )
 
     def _schedule(self, delay: float) -> None:
         if self._timer is None and not self._writing:

@@ -51,7 +51,9 @@ class MemoryCallRecords:
         found = [
             record
             for record in self._records.values()
-            if project in (None, record.project) and status in (None, record.status) and (end is None or _position(record) < end)
+            if project in (None, record.project)
+            and status in (None, record.status)
+            and (end is None or _position(record) < end)
         ]
         return [replace(record, ladder=()) for record in sorted(found, key=_position, reverse=True)[:limit]]
 

@@ -89,7 +89,8 @@ def schema_version(connection: sqlite3.Connection, path: str, newest: int | None
         raise StoreUnavailable(f"database {path} belongs to another program; name another file in [storage] url")
     if version > newest:
         raise StoreUnavailable(
-            f"database {path} has schema version {version}, this calltrack knows up to {newest}; install a newer calltrack"
+            f"database {path} has schema version {version}, this calltrack knows up to {newest}; "
+            "install a newer calltrack"
         )
     return version
 

@@ -79,14 +79,18 @@ class Spool:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
-            raise StoreUnavailable(f"spool {self.path}: {error.strerror}; make it a directory we may write to") from error
+            raise StoreUnavailable(
+                f"spool {self.path}: {error.strerror}; make it a directory we may write to"
+            ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(lock)
             raise StoreUnavailable(f"spool {self.path}: another calltrack uses it; give this one its own") from error
         self._lock = lock
-        left = sorted((path for path in self.path.glob("*" + _SUFFIX) if path.stem.isdecimal()), key=lambda p: int(p.stem))
+        left = sorted(
+            (path for path in self.path.glob("*" + _SUFFIX) if path.stem.isdecimal()), key=lambda p: int(p.stem)
+        )
         self.segments[:0] = [Segment(path, unread=True) for path in left]
         if left:
             self._next_number = int(left[-1].stem) + 1
@@ -113,7 +117,9 @@ class Spool:
         except (OSError, StoreUnavailable) as error:
             if not self._failing:
                 self._failing = True
-                self.log.error("spool {path} does not take records, they are in memory only: {error}", path=self.path, error=error)
+                self.log.error(
+                    "spool {path} does not take records, they are in memory only: {error}", path=self.path, error=error
+                )
             return None
         if self._failing:
             self._failing = False
@@ -192,5 +198,10 @@ class Spool:
 
     def _keep_damaged(self, segment: Segment, lines: int) -> None:
         kept = segment.path.with_suffix(".damaged")
-        self.log.error("spool segment {path}: {lines} lines cannot be read; a copy is in {kept}", path=segment.path, lines=lines, kept=kept)
+        self.log.error(
+            "spool segment {path}: {lines} lines cannot be read; a copy is in {kept}",
+            path=segment.path,
+            lines=lines,
+            kept=kept,
+        )
         kept.write_bytes(segment.path.read_bytes())

@@ -100,7 +100,9 @@ class Database:
         self._migrated = True
         return done
 
-    def _transaction(self, connection: adbapi.Connection, begin: str, function: Callable[..., Result], args: tuple) -> Result:
+    def _transaction(
+        self, connection: adbapi.Connection, begin: str, function: Callable[..., Result], args: tuple
+    ) -> Result:
         if not self._migrated:
             self._migrate(connection)
         cursor = connection.cursor()
@@ -112,7 +114,9 @@ class Database:
     def _failed(self, failure: Failure) -> Any:
         """What SQLite cannot do now becomes StoreUnavailable; a broken rule or a bug stays what it is."""
         error = failure.value
-        if not isinstance(error, sqlite3.DatabaseError) or isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
+        if not isinstance(error, sqlite3.DatabaseError) or isinstance(
+            error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)
+        ):
             return failure
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the primary result code
         self._reopen = self._reopen or code in _REOPEN_AFTER

@@ -96,7 +96,9 @@ def _write_records(cursor: sqlite3.Cursor, records: list[CallRecord]) -> None:
 
 
 def _get_record(cursor: sqlite3.Cursor, call_id: str) -> CallRecord:
-    row = cursor.execute("SELECT value, steps FROM call LEFT JOIN ladder ON call = id WHERE id = ?", (call_id,)).fetchone()
+    row = cursor.execute(
+        "SELECT value, steps FROM call LEFT JOIN ladder ON call = id WHERE id = ?", (call_id,)
+    ).fetchone()
     if row is None:
         raise NoSuchObject(f"call {call_id} does not exist")
     return _record(*row)
@@ -161,12 +163,15 @@ def _replace(cursor: sqlite3.Cursor, value: Project | Scenario | Number) -> Proj
             cursor.execute("UPDATE project SET key = ?, value = ? WHERE id = ?", (value.key, _json(value), value.id))
         case Scenario():
             what = f"scenario {value.id} of project {value.project}"
-            cursor.execute("UPDATE scenario SET value = ? WHERE project = ? AND id = ?", (_json(value), value.project, value.id))
+            cursor.execute(
+                "UPDATE scenario SET value = ? WHERE project = ? AND id = ?", (_json(value), value.project, value.id)
+            )
         case Number():
             what = f"number {value.number}"
             _check_owner(cursor, value.project, value.scenario)
             cursor.execute(
-                "UPDATE number SET project = ?, scenario = ? WHERE number = ?", (value.project, value.scenario, value.number)
+                "UPDATE number SET project = ?, scenario = ? WHERE number = ?",
+                (value.project, value.scenario, value.number),
             )
     if not cursor.rowcount:
         raise NoSuchObject(f"{what} does not exist")
@@ -176,7 +181,9 @@ def _replace(cursor: sqlite3.Cursor, value: Project | Scenario | Number) -> Proj
 def _remove(cursor: sqlite3.Cursor, value: Scenario | Number) -> None:
     match value:
         case Scenario():
-            cursor.execute("UPDATE number SET scenario = NULL WHERE project = ? AND scenario = ?", (value.project, value.id))
+            cursor.execute(
+                "UPDATE number SET scenario = NULL WHERE project = ? AND scenario = ?", (value.project, value.id)
+            )
             cursor.execute("DELETE FROM scenario WHERE project = ? AND id = ?", (value.project, value.id))
         case Number():
             cursor.execute("DELETE FROM number WHERE number = ?", (value.number,))
@@ -195,7 +202,8 @@ def _snapshot(cursor: sqlite3.Cursor) -> tuple[int, list[Project], list[Scenario
     version = _version(cursor)
     replace = msgspec.structs.replace
     projects = [
-        replace(_projects.decode(value), id=id) for id, value in cursor.execute("SELECT id, value FROM project ORDER BY id")
+        replace(_projects.decode(value), id=id)
+        for id, value in cursor.execute("SELECT id, value FROM project ORDER BY id")
     ]
     scenarios = [
         replace(_scenarios.decode(value), id=id, project=project)

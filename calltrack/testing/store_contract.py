@@ -140,7 +140,9 @@ class CallRecordStoreContract:
 
     async def test_pages_join_without_gap_or_overlap_among_calls_of_one_instant(self) -> None:
         store = await self.make_records()
-        await store.write(records=[call_record(name, at) for name, at in [("a", 7), ("b", 7), ("c", 7), ("d", 8), ("e", 6)]])
+        await store.write(
+            records=[call_record(name, at) for name, at in [("a", 7), ("b", 7), ("c", 7), ("d", 8), ("e", 6)]]
+        )
         pages, before = [], None
         while page := await store.list(limit=2, before=before):
             pages += [r.id for r in page]
@@ -153,7 +155,9 @@ class CallRecordStoreContract:
 
     async def test_unfinished_are_the_active_ones_oldest_first_with_ladders(self) -> None:
         store = await self.make_records()
-        await store.write(records=[call_record("c", 3), call_record("b", 2, status="BUSY"), call_record("a", 1, ladder=LADDER)])
+        await store.write(
+            records=[call_record("c", 3), call_record("b", 2, status="BUSY"), call_record("a", 1, ladder=LADDER)]
+        )
         self.assertEqual(await store.unfinished(), [call_record("a", 1, ladder=LADDER), call_record("c", 3)])
 
 
@@ -165,8 +169,12 @@ class CatalogStoreContract:
 
     async def _filled(self) -> tuple[ICatalogStore, Project, Scenario, Number]:
         store = await self.make_catalog()
-        project = await store.add_project(project=Project(id=0, name="Glasses", key="k1", sites=("https://shop.example",)))
-        target = Target(kind="sip", address="sip:a@example.com", allow=("G729",), addressing=Addressing(dialled_in=("to",)))
+        project = await store.add_project(
+            project=Project(id=0, name="Glasses", key="k1", sites=("https://shop.example",))
+        )
+        target = Target(
+            kind="sip", address="sip:a@example.com", allow=("G729",), addressing=Addressing(dialled_in=("to",))
+        )
         scenario = await store.add_scenario(
             scenario=Scenario(id=0, project=project.id, name="Ads", marker="ad_1", targets=(target,), ring="all")
         )
@@ -242,7 +250,9 @@ class CatalogStoreContract:
         other = await store.add_project(project=Project(id=0, name="Shoes", key="k2"))
         await self.assertFailure(store.add_scenario(scenario=Scenario(id=0, project=99, name="x")), NoSuchObject)
         await self.assertFailure(store.add_number(number=Number(number="4951", project=99)), NoSuchObject)
-        await self.assertFailure(store.add_number(number=Number(number="4951", project=project.id, scenario=99)), NoSuchObject)
+        await self.assertFailure(
+            store.add_number(number=Number(number="4951", project=project.id, scenario=99)), NoSuchObject
+        )
         stolen = Number(number="4951", project=other.id, scenario=scenario.id)
         await self.assertFailure(store.add_number(number=stolen), NoSuchObject)
 

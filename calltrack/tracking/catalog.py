@@ -121,7 +121,9 @@ class Catalog:
 
     async def add_number(self, number: str, project: int, scenario: int | None = None, country: str = "") -> Number:
         """Give a number that is nobody's to a project. National forms are read by the rules of `country`."""
-        return await self._store.add_number(Number(number=normalise(number, country), project=project, scenario=scenario))
+        return await self._store.add_number(
+            Number(number=normalise(number, country), project=project, scenario=scenario)
+        )
 
     async def assign_number(self, number: str, scenario: int | None, country: str = "") -> Number:
         """Let a number lead to another scenario of its project, or to none."""

@@ -70,7 +70,9 @@ def _international(digits: str, country: str) -> str:
             return None
 
     def possible(number) -> bool:
-        return number is not None and phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE
+        return (
+            number is not None and phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE
+        )
 
     def valid(number) -> bool:
         return number is not None and phonenumbers.is_valid_number(number)

@@ -28,7 +28,9 @@ def published_call(record: CallRecord, ladder: bool = True) -> dict[str, Any]:
         fields[name] = None if fields[name] is None else iso_time(fields[name])
     del fields["ladder"]
     if ladder:
-        fields["ladder"] = [dict(zip(LadderStep.__struct_fields__, msgspec.structs.astuple(step))) for step in record.ladder]
+        fields["ladder"] = [
+            dict(zip(LadderStep.__struct_fields__, msgspec.structs.astuple(step))) for step in record.ladder
+        ]
     return fields
 
 

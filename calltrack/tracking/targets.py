@@ -65,6 +65,7 @@ def parse_sip_address(text: str, field: str) -> SIPAddress:
 
     Raises InvalidField naming `field` and what is wrong.
     """
+
     def refuse(why: str) -> InvalidField:
         return InvalidField(field, f"{quoted(text)} {why}; allowed: {FORMS}")
 

@@ -71,14 +71,18 @@ class ProbeTests(TestCase):
     async def test_silence_fails_in_words(self):
         self.patch(probe, "PATIENCE", 0.05)
         port = self.peer(DatagramPeer(answer=None))
-        error = await self.assertFailure(_deferred(probe.ask_options(reactor, "udp", "127.0.0.1", port)), TransportFailure)
+        error = await self.assertFailure(
+            _deferred(probe.ask_options(reactor, "udp", "127.0.0.1", port)), TransportFailure
+        )
         self.assertIn("no answer to OPTIONS", str(error))
 
     async def test_refused_connection_fails_in_words(self):
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             port = unused.getsockname()[1]
-            error = await self.assertFailure(_deferred(probe.ask_options(reactor, "tcp", "127.0.0.1", port)), TransportFailure)
+            error = await self.assertFailure(
+                _deferred(probe.ask_options(reactor, "tcp", "127.0.0.1", port)), TransportFailure
+            )
         self.assertIn("no connection", str(error))
 
 
@@ -157,7 +161,9 @@ class NameVerdictTests(SynchronousTestCase):
         return self.successResultOf(_deferred(check.on_names(targets, resolve)))
 
     def test_name_that_leads_somewhere(self):
-        (verdict,) = self.verdicts(["sip:a@b.example"], lambda *_: succeed([("udp", "192.0.2.1", 5060), ("tcp", "::1", 5060)]))
+        (verdict,) = self.verdicts(
+            ["sip:a@b.example"], lambda *_: succeed([("udp", "192.0.2.1", 5060), ("tcp", "::1", 5060)])
+        )
         self.assertEqual(verdict, check.Verdict("DNS", True, "sip:a@b.example -> udp:192.0.2.1:5060 and 1 more"))
 
     def test_name_that_leads_nowhere(self):
@@ -188,7 +194,9 @@ class TrunkVerdictTests(TestCase):
         ).trunks
 
         def resolve(host, port, transport):
-            return succeed([("udp", host, port)]) if host == "127.0.0.1" else fail(Unresolvable("there is no such name"))
+            return (
+                succeed([("udp", host, port)]) if host == "127.0.0.1" else fail(Unresolvable("there is no such name"))
+            )
 
         verdicts = await check.on_trunks(trunks, resolve, reactor)
         self.assertEqual([verdict.good for verdict in verdicts], [True, True, False])

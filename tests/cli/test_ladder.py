@@ -40,5 +40,7 @@ class DrawLadderTests(SynchronousTestCase):
         self.assertEqual(len(draw_ladder([])), 1)
 
     def test_hostile_text_steers_no_terminal_and_breaks_no_line(self):
-        lines = draw_ladder([LadderStep(0, "caller", False, "\x1b[2J\r\n\u202e" + "x" * 500), LadderStep(1, "tar\nget", True, "")])
+        lines = draw_ladder(
+            [LadderStep(0, "caller", False, "\x1b[2J\r\n\u202e" + "x" * 500), LadderStep(1, "tar\nget", True, "")]
+        )
         self.assertTrue(all(line.isprintable() and len(line) < 200 for line in lines))

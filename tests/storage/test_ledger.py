@@ -215,7 +215,10 @@ class OutageTests(LedgerTestCase):
     def test_outage_is_logged_once_and_tried_ever_more_rarely(self):
         self.store.away = StoreUnavailable("locked")
         attempts = []
-        write, self.store.write = self.store.write, lambda records: attempts.append(self.clock.seconds()) or write(records)
+        write, self.store.write = (
+            self.store.write,
+            lambda records: attempts.append(self.clock.seconds()) or write(records),
+        )
         self.ledger.finish(call_record("a", status="ANSWER"))
         self.pump(60)
         self.assertEqual(len(self.errors), 1)
@@ -373,7 +376,9 @@ class RecoveryTests(LedgerTestCase):
         self.ledger.begin(call_record("a", 1000, answered=4000))
         self.kill()
         (closed,) = self.restart()
-        self.assertEqual((closed.status, closed.ended, closed.waiting_time, closed.duration), ("ANSWER", 4000, 3.0, 3.0))
+        self.assertEqual(
+            (closed.status, closed.ended, closed.waiting_time, closed.duration), ("ANSWER", 4000, 3.0, 3.0)
+        )
 
     def test_call_that_is_active_in_the_store_only_is_closed(self):
         self.ledger.begin(call_record("a"))
@@ -499,7 +504,9 @@ os.kill(os.getpid(), signal.SIGKILL)
     def test_every_record_that_was_given_is_there_and_final(self):
         spool = self.mktemp()
         root = str(Path(calltrack.__file__).parents[1])
-        killed = subprocess.run([sys.executable, "-c", self.PROGRAM, spool], env={"PYTHONPATH": root}, capture_output=True)
+        killed = subprocess.run(
+            [sys.executable, "-c", self.PROGRAM, spool], env={"PYTHONPATH": root}, capture_output=True
+        )
         self.assertEqual((killed.stderr, killed.returncode), (b"", -signal.SIGKILL))
         store, clock = MemoryCallRecords(), Clock()
         recovered = Ledger(store, clock, spool).recover()

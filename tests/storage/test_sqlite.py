@@ -33,7 +33,9 @@ class MigrationTests(SynchronousTestCase):
         return migrate(connection or self.connection, self.path, NOW, steps)
 
     def tables(self, connection=None):
-        return [name for (name,) in (connection or self.connection).execute("SELECT name FROM sqlite_master ORDER BY name")]
+        return [
+            name for (name,) in (connection or self.connection).execute("SELECT name FROM sqlite_master ORDER BY name")
+        ]
 
     def test_empty_file_gets_every_version_and_no_copy(self):
         self.assertEqual(self.migrate(), Migration(0, 2))
@@ -86,7 +88,9 @@ class MigrationTests(SynchronousTestCase):
 
     def test_failed_copy_leaves_no_file_and_nothing_changed(self):
         self.migrate({1: STEPS[1]})
-        error = self.assertRaises(StoreUnavailable, backup, self.connection, os.path.join(self.mktemp(), "none", "copy"))
+        error = self.assertRaises(
+            StoreUnavailable, backup, self.connection, os.path.join(self.mktemp(), "none", "copy")
+        )
         self.assertIn("cannot be written", str(error))
         self.assertEqual(self.tables(), ["a"])
 
@@ -118,7 +122,9 @@ class DatabaseTests(DatabaseTestCase):
     async def test_writes_survive_the_process_and_readers_do_not_wait(self):
         await self.database.migrate()
         pragmas = ("journal_mode", "synchronous", "foreign_keys")
-        found = await self.database.read(lambda cursor: [cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas])
+        found = await self.database.read(
+            lambda cursor: [cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas]
+        )
         self.assertEqual(found, ["wal", 1, 1])
 
     async def test_function_that_raises_changes_nothing(self):
@@ -179,11 +185,14 @@ class OutageTests(DatabaseTestCase):
 
     async def test_tables_that_are_missing(self):
         await self.database.write(lambda cursor: cursor.execute("DROP TABLE call"))
-        await self.unavailable(self.database.read(lambda cursor: cursor.execute("SELECT * FROM call")), "calltrack check")
+        await self.unavailable(
+            self.database.read(lambda cursor: cursor.execute("SELECT * FROM call")), "calltrack check"
+        )
 
     async def test_damage_is_found(self):
         await self.database.migrate()
-        fill = "INSERT INTO project (key, value) SELECT value, hex(zeroblob(500)) FROM json_each(json_array(1,2,3,4,5,6,7,8,9,10,11,12))"
+        numbers = "json_array(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)"
+        fill = f"INSERT INTO project (key, value) SELECT value, hex(zeroblob(500)) FROM json_each({numbers})"
         await self.database.write(lambda cursor: cursor.execute(fill))
         self.database.close()
         content = bytearray(Path(self.path).read_bytes())
@@ -256,8 +265,8 @@ class QueryPlanTests(DatabaseTestCase):
         await SQLiteCallRecords(self.database).write([call_record("a")])
         plans = []
         filters = [(None, None, None), (1, None, None), (None, "BUSY", None), (None, None, "a"), (1, None, "a")]
-        for project, status, before in filters:
-            await self.database.read(lambda cursor: _list_records(Explaining(cursor, plans), 10, project, status, before))
+        for values in filters:
+            await self.database.read(lambda cursor, *values: _list_records(Explaining(cursor, plans), 10, *values), *values)
         self.assertEqual(len(plans), len(filters))
         for plan in plans:
             self.assertIn("USING INDEX call_by_", plan)

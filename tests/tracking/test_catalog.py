@@ -49,7 +49,14 @@ class ProjectTests(CatalogTests):
     def test_sites_are_http_addresses(self):
         sites = ("https://shop.example", "http://[::1]:8080/x?y=z", "https://shop.example:8443/")
         self.assertEqual(self.project(sites=sites).sites, sites)
-        for site in ("shop.example", "ftp://shop.example", "https://", "javascript:alert(1)", "https://a b", "https://a/\n"):
+        for site in (
+            "shop.example",
+            "ftp://shop.example",
+            "https://",
+            "javascript:alert(1)",
+            "https://a b",
+            "https://a/\n",
+        ):
             self.refused(self.catalog.add_project("x", sites=[site]), "site")
 
     def test_repeated_site_is_kept_once(self):
@@ -93,7 +100,9 @@ class ScenarioTests(CatalogTests):
             allow=["G729", "PCMU"],
             addressing=Addressing(request_user="dialled"),
         )
-        self.assertEqual([target.label for target in scenario.targets], ["sip:office@example.com", "phone:+74951234567", "account"])
+        self.assertEqual(
+            [target.label for target in scenario.targets], ["sip:office@example.com", "phone:+74951234567", "account"]
+        )
         for target in scenario.targets:
             self.assertEqual((target.ring_time, target.max_calls, target.allow), (12.5, 3, ("G729", "PCMU")))
             self.assertEqual(target.addressing.request_user, "dialled")
@@ -125,7 +134,12 @@ class ScenarioTests(CatalogTests):
 
     def test_targets_are_1_to_20_and_none_twice(self):
         self.project()
-        for forwards in ((), ("office@example.com",) * 2, [f"a{i}@example.com" for i in range(MAX_TARGETS + 1)], ("x",)):
+        for forwards in (
+            (),
+            ("office@example.com",) * 2,
+            [f"a{i}@example.com" for i in range(MAX_TARGETS + 1)],
+            ("x",),
+        ):
             self.refused(self.add_scenario(forwards=forwards), "forward")
 
     def test_project_must_exist(self):
@@ -133,7 +147,9 @@ class ScenarioTests(CatalogTests):
 
     def test_edited_fields_change_and_others_stay(self):
         scenario = self.scenario()
-        changed = self.do(self.catalog.edit_scenario(scenario.id, name="Maps", marker="map\x00s", enabled=False, ring_time=5))
+        changed = self.do(
+            self.catalog.edit_scenario(scenario.id, name="Maps", marker="map\x00s", enabled=False, ring_time=5)
+        )
         self.assertEqual((changed.name, changed.marker, changed.enabled), ("Maps", "maps", False))
         self.assertEqual([(t.address, t.ring_time) for t in changed.targets], [("sip:office@example.com", 5)])
         self.assertEqual(self.do(self.catalog.scenario(scenario.id)), changed)
@@ -142,7 +158,9 @@ class ScenarioTests(CatalogTests):
         scenario = self.scenario()
         targets = read_targets(["desk@example.com"], ring_time=7)
         changed = self.do(self.catalog.edit_scenario(scenario.id, targets=targets, max_calls=2))
-        self.assertEqual([(t.address, t.ring_time, t.max_calls) for t in changed.targets], [("sip:desk@example.com", 7, 2)])
+        self.assertEqual(
+            [(t.address, t.ring_time, t.max_calls) for t in changed.targets], [("sip:desk@example.com", 7, 2)]
+        )
 
     def test_removed_scenario_leaves_its_numbers_without_one(self):
         scenario = self.scenario()
@@ -162,7 +180,9 @@ class NumberTests(CatalogTests):
     def test_number_is_kept_by_its_e164_digits(self):
         project = self.project()
         self.assertEqual(self.do(self.catalog.add_number("+1 123 123 4567", project.id)).number, "11231234567")
-        self.assertEqual(self.do(self.catalog.add_number("8 495 123-45-67", project.id, country="RU")).number, "74951234567")
+        self.assertEqual(
+            self.do(self.catalog.add_number("8 495 123-45-67", project.id, country="RU")).number, "74951234567"
+        )
 
     def test_number_is_refused_when_it_is_none_or_somebodys(self):
         project = self.project()

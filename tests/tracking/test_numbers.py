@@ -10,7 +10,14 @@ class DialledDigitsTests(SynchronousTestCase):
             self.assertEqual(dialled_digits(dialled, country), digits, dialled)
 
     def test_one_american_number_in_every_spelling(self):
-        spellings = ["12125550100", "+12125550100", "2125550100", "0012125550100", "01112125550100", "+1 (212) 555-0100"]
+        spellings = [
+            "12125550100",
+            "+12125550100",
+            "2125550100",
+            "0012125550100",
+            "01112125550100",
+            "+1 (212) 555-0100",
+        ]
         self.check("US", dict.fromkeys(spellings, "12125550100"))
 
     def test_one_russian_number_in_every_spelling(self):

@@ -89,7 +89,12 @@ class ParseTargetTests(SynchronousTestCase):
             self.refused(f"office@domain.com:{port}", "1 to 65535")
 
     def test_line_breaks_and_controls_are_refused_and_not_shown(self):
-        for text in ("office@domain.com\r\nX: y", "of\x00fice@domain.com", "office@domain.com\u2028", "office@domain.com\x85"):
+        for text in (
+            "office@domain.com\r\nX: y",
+            "of\x00fice@domain.com",
+            "office@domain.com\u2028",
+            "office@domain.com\x85",
+        ):
             self.refused(text, "control character")
 
     def test_refused_text_is_shown_shortened(self):
