@@ -68,7 +68,7 @@ def show(environment: Environment, call: str, as_json: bool) -> None:
     print_table(columns, rows, "")
     click.echo(f"media verdict: {media['verdict']}\n")
     click.echo(
-        "\n".join(draw_ladder(record.ladder)) if ladder else "No ladder: the call has not ended or was not placed."
+        "\n".join(draw_ladder(record.ladder)) if ladder else "No ladder was kept of this call."
     )
 
 
