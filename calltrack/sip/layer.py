@@ -122,6 +122,12 @@ class TransactionLayer:
         self.clients[invite.branch, b"CANCEL"] = cancel
         cancel.start()
 
+    def tag_of(self, request: Request) -> bytes:
+        """The To tag of our responses to `request`: the same for the same request and for its CANCEL (sections
+        8.2.7, 9.2), and nobody else can guess it (section 19.3)."""
+        which = request.via.branch + b"\0" + (request.get(b"call-id") or b"")
+        return blake2s(which, key=self._secret, digest_size=8).hexdigest().encode()
+
     def forget(self, transaction: Any) -> None:
         """A transaction has ended."""
         if isinstance(transaction, ClientTransaction):
@@ -173,7 +179,7 @@ class TransactionLayer:
     def _response(self, response: Response, flow: Flow, data: bytes) -> None:
         response.validate()
         method = response.cseq[1]
-        transaction = self.clients.get((response.via.branch, method))
+        transaction = self.clients.get((response.branch, method))
         if self.tap is not None:
             self.tap(response.call_id, False, data, method, flow)
         if transaction is not None:
@@ -235,12 +241,11 @@ class TransactionLayer:
         return invite
 
     def refuse(self, request: Request, flow: Flow, refusal: Refusal, detail: str = "") -> None:
-        """Answer without keeping anything (section 8.2.7): the same tag for the same request."""
-        tag = blake2s(request.via.branch, key=self._secret, digest_size=8).hexdigest().encode()
+        """Answer without keeping anything (section 8.2.7)."""
         reason = refusal.reason
         if detail and refusal.status == 400:
             reason = b"Bad Request (%b)" % detail.encode("ascii", "replace")
-        data = respond(request, refusal.status, refusal.lines, to_tag=tag, reason=reason)
+        data = respond(request, refusal.status, refusal.lines, to_tag=self.tag_of(request), reason=reason)
         try:
             _answering(flow, request.via, self.transports).send(data)
         except TransportFailure:

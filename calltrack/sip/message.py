@@ -7,6 +7,7 @@ with the rest, so that a malformed request can still be answered.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Iterable, NamedTuple
 
 from calltrack.errors import CalltrackError, MalformedMessage, SIPError
@@ -69,6 +70,14 @@ class Via(NamedTuple):
 
 def parse_via(value: bytes) -> Via:
     """Parse one Via value; raises MalformedMessage."""
+    protocol_and_sent_by, _, params = value.partition(b";")
+    transport, host, port = _parse_sent_by(protocol_and_sent_by)
+    return Via(transport, host, port, parse_params(params))
+
+
+@lru_cache(maxsize=4096)
+def _parse_sent_by(value: bytes) -> tuple[bytes, bytes, int | None]:
+    """The part of a Via that every request of a peer has in common: transport, host, port."""
     if value[:8] == b"SIP/2.0/":
         transport, _, rest = value[8:].partition(b" ")
     else:  # white space is allowed around the slashes
@@ -78,14 +87,22 @@ def parse_via(value: bytes) -> Via:
         tail = tail.strip(LWS)
         cut = min((i for i in (tail.find(b" "), tail.find(b"\t")) if i >= 0), default=-1)
         transport, rest = (tail[:cut], tail[cut + 1 :]) if cut >= 0 else (tail, b"")
-    sent_by, _, params = rest.partition(b";")
     if not is_token(transport):
         raise MalformedMessage("a Via without a transport")
-    host, colon, port = sent_by.strip(LWS).partition(b":")
-    if colon and (host[-1:] in b" \t" or port[:1] in (b" ", b"\t")):
+    sent_by = rest.strip(LWS)
+    host, colon, port = sent_by.partition(b":")
+    if colon and (host[-1:] in LWS or port[:1] in (b" ", b"\t")):
         sent_by = host.rstrip(LWS) + b":" + port.lstrip(LWS)
-    host, port_number = parse_host_port(sent_by.strip(LWS))
-    return Via(transport.upper(), host, port_number, parse_params(params))
+    return transport.upper(), *parse_host_port(sent_by)
+
+
+@lru_cache(maxsize=1024)
+def _parse_cseq(value: bytes) -> tuple[int, bytes]:
+    number, _, method = value.replace(b"\t", b" ").partition(b" ")
+    method = method.strip(LWS)
+    if not is_token(method):
+        raise MalformedMessage("a CSeq without a method")
+    return parse_uint(number, "CSeq", 2**31 - 1), method
 
 
 class Message:
@@ -147,17 +164,23 @@ class Message:
         return self._via
 
     @property
+    def branch(self) -> bytes:
+        """The branch of the topmost Via; raises MalformedMessage. All that a response is matched by."""
+        value = self._index.get(b"via", b"")
+        start = value.find(b";branch=z9hG4bK")
+        if start < 0 or b"," in value or b'"' in value:
+            return self.via.branch
+        end = value.find(b";", start + 8)
+        return value[start + 8 :] if end < 0 else value[start + 8 : end]
+
+    @property
     def cseq(self) -> tuple[int, bytes]:
         """Sequence number and method; raises MalformedMessage."""
         if self._cseq is None:
             value = self._index.get(b"cseq")
             if value is None:
                 raise MalformedMessage("no CSeq header")
-            number, _, method = value.replace(b"\t", b" ").partition(b" ")
-            method = method.strip(LWS)
-            if not is_token(method):
-                raise MalformedMessage("a CSeq without a method")
-            self._cseq = (parse_uint(number, "CSeq", 2**31 - 1), method)
+            self._cseq = _parse_cseq(value)
         return self._cseq
 
     @property
@@ -205,10 +228,11 @@ class Message:
         """Check what every message must have (section 8.1.1); raises MalformedMessage."""
         if self.defect:
             raise MalformedMessage(self.defect)
-        for key in (b"from", b"to", b"call-id", b"cseq"):  # these stand once; Via may repeat
-            if key in self._repeated:
-                raise MalformedMessage(f"more than one {key.decode()} header")
-        self.via, self.cseq, self.call_id, self.from_, self.to  # noqa: B018 - parsed for their errors
+        if self._repeated:
+            for key in (b"from", b"to", b"call-id", b"cseq"):  # these stand once; Via may repeat
+                if key in self._repeated:
+                    raise MalformedMessage(f"more than one {key.decode()} header")
+        self.branch, self.cseq, self.call_id, self.from_, self.to  # noqa: B018 - read for their errors
 
 
 class Request(Message):
@@ -227,6 +251,7 @@ class Request(Message):
     def validate(self) -> None:
         """As of any message; besides, raises VersionNotSupported."""
         super().validate()
+        self.via  # noqa: B018 - answers go by all of it
         if self.version != b"SIP/2.0" and self.version.upper() != b"SIP/2.0":
             raise VersionNotSupported("only SIP/2.0 is spoken here")
         if self.cseq[1] != self.method:

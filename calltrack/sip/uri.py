@@ -57,13 +57,13 @@ def percent_decode(text: bytes) -> bytes:
     return b"".join(out)
 
 
-_PLAIN_USER = frozenset(
-    b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.!~*'()&=+$,?/"
-)
+_PLAIN_USER = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.!~*'()&=+$,?/"
 
 
 def escape_user(text: bytes) -> bytes:
     """`text` fit for the user part of a URI (RFC 3261 section 25.1, user-unreserved)."""
+    if not text.translate(None, _PLAIN_USER):
+        return text
     return b"".join(bytes((c,)) if c in _PLAIN_USER else b"%%%02X" % c for c in text)
 
 
@@ -138,6 +138,12 @@ def parse_name_addr(value: bytes) -> NameAddr:
 
     Without angle brackets, parameters belong to the header and not to the URI (section 20.10).
     """
+    address, bracket, rest = value.partition(b">")
+    if address[:1] == b"<" and b" " not in address and b'"' not in value:  # as nearly all are
+        if rest[:5] == b";tag=" and b";" not in rest[5:] and b" " not in rest:
+            return NameAddr(b"", address[1:], {b"tag": rest[5:]})
+        if bracket and not rest:
+            return NameAddr(b"", address[1:], {})
     value = value.strip(LWS)
     if value[:1] == b'"':
         end = end_of_quoted(value, 0)
