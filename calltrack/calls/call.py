@@ -268,8 +268,11 @@ class Call:
         self.caller.answer(sdp)
 
     def _unusable_answer(self, failure: Failure) -> None:
-        failure.trap(SIPError)
-        self._refuse(Outcome("CHANUNAVAIL", 488, f"the target's answer: {failure.value}", 65))
+        if failure.check(SIPError):
+            self._refuse(Outcome("CHANUNAVAIL", 488, f"the target's answer: {failure.value}", 65))
+        else:
+            self._refuse(Outcome("CONGESTION", 500, "a bug, see the log", 41))
+            failure.raiseException()
 
     def _cancelled(self, side: InboundSide, event: events.Cancelled) -> None:
         if self.state in (ROUTING, HUNTING):

@@ -117,7 +117,7 @@ class CallEngine:
             call = Call(self, new_id(self.wall_ms()), transaction, admission)
         except MalformedMessage as problem:
             log.info("refused an INVITE from {flow}: {problem}", flow=transaction.flow, problem=problem)
-            self.agent.respond(transaction, 400, to_tag=secrets.token_hex(8).encode())
+            self.agent.respond(transaction, 400)
             return
         self.counters["calls"] += 1
         self.calls[call.id] = call

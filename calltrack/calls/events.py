@@ -6,7 +6,7 @@ to do. So a side can be a trunk, a registered phone, or a test.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Callable, NamedTuple, Protocol
 
 
 class Reply(Protocol):
@@ -14,6 +14,7 @@ class Reply(Protocol):
 
     method: bytes
     sdp: bytes
+    withdrawn: Callable[[], None] | None  # to be called when the peer does not want an answer any more
 
     def accept(self, sdp: bytes = b"") -> None: ...
     def refuse(self, status: int, lines: tuple[bytes, ...] = ()) -> None: ...

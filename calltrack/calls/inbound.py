@@ -30,8 +30,8 @@ class InboundSide(UsageSide):
         self.transaction = transaction
         transaction.user = self
         request = transaction.request
-        tag = secrets.token_hex(8).encode()
-        dialog = Dialog.of_server(request, tag, flow)
+        transaction.to_tag = secrets.token_hex(8).encode()
+        dialog = Dialog.of_server(request, transaction.to_tag, flow)
         self.sdp = request.sdp  # its offer; b"" = it wants ours
         self.max_forwards = request.max_forwards
         contact = contact_line(_user_of(request), agent.transports.sent_by(flow), flow.transport)
@@ -47,7 +47,7 @@ class InboundSide(UsageSide):
             return
         self._rung = (status, sdp)
         lines = (*self.usage.contact, SDP) if sdp else self.usage.contact
-        self._agent.respond(self.transaction, status, lines, sdp, to_tag=self.usage.dialog.local_tag)
+        self._agent.respond(self.transaction, status, lines, sdp)
 
     def answer(self, sdp: bytes) -> None:
         """200, resent until it is acknowledged: `Acknowledged` follows, or `Ended`."""
@@ -55,7 +55,7 @@ class InboundSide(UsageSide):
 
     def refuse(self, status: int, lines: tuple[bytes, ...] = ()) -> None:
         """A final failure; the dialog never comes to be."""
-        self._agent.respond(self.transaction, status, lines, to_tag=self.usage.dialog.local_tag)
+        self._agent.respond(self.transaction, status, lines)
         self.usage.discard()
 
     def cancelled(self, cancel: Request) -> None:

@@ -60,6 +60,7 @@ class OutboundSide(UsageSide):
     """One INVITE to one destination, tried at each of its next hops."""
 
     __slots__ = (
+        "_acknowledged",
         "_agent",
         "_cancelled",
         "_contact",
@@ -110,6 +111,7 @@ class OutboundSide(UsageSide):
         self._extra: list[bytes] = []  # answers to challenges
         self._early: dict[bytes, InviteUsage] = {}  # by remote tag
         self._transaction: ClientTransaction | None = None
+        self._acknowledged = False
         self._cancelled = False
         self._done = False  # Answered or Failed has been said
         self._credentials = DigestClient(destination.credentials) if destination.credentials else None
@@ -146,8 +148,10 @@ class OutboundSide(UsageSide):
 
     def _hop_failed(self, failure: Failure) -> None:
         """The hop cannot be reached (next one), or no description can be made for it (give up)."""
-        failure.trap(CalltrackError)
-        if isinstance(failure.value, SIPError):
+        if not failure.check(CalltrackError):
+            self._fail(Failed(500, "a bug, see the log"))
+            failure.raiseException()
+        elif isinstance(failure.value, SIPError):
             self._fail(Failed(failure.value.status, str(failure.value)))
         else:
             self._next_hop(str(failure.value))
@@ -238,9 +242,7 @@ class OutboundSide(UsageSide):
             return
         if usage.repeat_ack(number) or usage is self.usage:
             return  # a retransmission: acknowledged again, or to be acknowledged when the caller answers
-        usage.dialog.refresh(response)
-        if response.get(b"record-route") is not None or usage.dialog.route_set:
-            usage.dialog.route_set = tuple(reversed(response.items(b"record-route")))  # section 13.2.2.4
+        usage.dialog.establish(response)
         if self._done or self._cancelled:  # another fork's, or it crossed our CANCEL
             usage.ack(number)
             usage.bye(ELSEWHERE)
@@ -305,6 +307,7 @@ class OutboundSide(UsageSide):
 
     def acknowledge(self, sdp: bytes = b"") -> None:
         """ACK the answer, with the answer to its offer when it made one."""
+        self._acknowledged = True
         self.usage.ack(self.invite_cseq, sdp)
 
     def cancel(self, *lines: bytes) -> None:
@@ -327,8 +330,8 @@ class OutboundSide(UsageSide):
         if not self.winner:
             self.cancel(*lines)
         elif not self.usage.ended:
-            if not self.usage.has_acknowledged(self.invite_cseq):
-                self.usage.ack(self.invite_cseq)
+            if not self._acknowledged:
+                self.acknowledge()
             self.usage.bye(*lines)
 
 

@@ -46,6 +46,7 @@ class Renegotiation:
         def proposed(offer: bytes) -> None:
             by_update = reply.method == b"UPDATE"
             change = other.usage.update if by_update else other.usage.reinvite
+            reply.withdrawn = other.usage.withdraw
             change(offer, answered)
 
         def answered(response: Response | None) -> None:
@@ -82,6 +83,7 @@ class Renegotiation:
             other.usage.ack(number)
             reply.refuse(failure.value.status if failure.check(SIPError) else 500)
 
+        reply.withdrawn = other.usage.withdraw
         other.usage.reinvite(b"", answered)
 
     def expect_answer(self, side: UsageSide, other: UsageSide, deliver: Callable[[bytes], None]) -> None:

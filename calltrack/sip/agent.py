@@ -152,9 +152,11 @@ class Agent:
         if invite is None:
             self.respond(cancel, 481)
             return
+        request = cancel.request
+        cancel.to_tag = invite.to_tag  # section 9.2
         self.respond(cancel, 200)
         if not invite.answered and invite.user is not None:  # section 9.2: else it has no effect
-            invite.user.cancelled(cancel.request)
+            invite.user.cancelled(request)
 
     def unmatched(self, response: Response, flow: Flow) -> None:
         """A late 2xx to an INVITE of ours is acknowledged once more (section 13.2.2.4)."""
@@ -173,14 +175,13 @@ class Agent:
         lines: tuple[bytes, ...] = (),
         body: bytes = b"",
         *,
-        to_tag: bytes = b"",
         reason: bytes = b"",
     ) -> bool:
         """Answer with what every answer of ours carries: Server, and Allow with a 2xx or 405 to INVITE."""
         own = (self.server,) if status > 100 else ()
         if status < 300 and status > 100 and transaction.method == b"INVITE":
             own = (ALLOW, self.server)
-        return transaction.respond(status, (*lines, *own), body, to_tag=to_tag, reason=reason)
+        return transaction.respond(status, (*lines, *own), body, reason=reason)
 
     def answer_options(self, transaction: ServerTransaction) -> None:
         self.respond(transaction, 200, self._capabilities()[:-1])

@@ -50,11 +50,12 @@ class Dialog:
         self.route_set = route_set
         self.flow = flow
         self.local_cseq = 0
-        self.remote_cseq = 0
+        self.remote_cseq = -1  # none yet: the first may be 0
 
     @classmethod
     def of_server(cls, request: Request, local_tag: bytes, flow: Flow) -> Dialog:
-        """The UAS side (section 12.1.1); raises MalformedMessage when the request has no usable Contact."""
+        """The UAS side (section 12.1.1); raises MalformedMessage when the request has no usable Contact or a
+        Record-Route that cannot be followed."""
         target = _target(request)
         dialog = cls(
             request.call_id,
@@ -63,7 +64,7 @@ class Dialog:
             request.get(b"from") or b"",
             request.from_.tag,
             target,
-            tuple(request.items(b"record-route")),
+            _route_set(request),
             flow,
         )
         dialog.remote_cseq = request.cseq[0]
@@ -71,7 +72,7 @@ class Dialog:
 
     @classmethod
     def of_client(cls, response: Response, local: bytes, local_tag: bytes, cseq: int, flow: Flow) -> Dialog:
-        """The UAC side (section 12.1.2); raises MalformedMessage when the response has no usable Contact."""
+        """The UAC side (section 12.1.2); raises MalformedMessage as `of_server` does."""
         target = _target(response)
         dialog = cls(
             response.call_id,
@@ -80,7 +81,7 @@ class Dialog:
             response.get(b"to") or b"",
             response.to.tag,
             target,
-            tuple(reversed(response.items(b"record-route"))),
+            _route_set(response)[::-1],
             flow,
         )
         dialog.local_cseq = cseq
@@ -97,6 +98,15 @@ class Dialog:
             self.remote_target = _target(message)
         except MalformedMessage:
             pass  # RFC 3261 12.2.2: the target is replaced if the Contact is there; the old one still serves
+
+    def establish(self, response: Response) -> None:
+        """Take remote target and route set of the 2xx that confirms an early dialog (section 13.2.2.4); what
+        cannot be followed leaves those of the early dialog."""
+        self.refresh(response)
+        try:
+            self.route_set = _route_set(response)[::-1]
+        except MalformedMessage:
+            pass  # the way the early dialog went still leads there
 
     def routes(self) -> tuple[bytes, list[bytes]]:
         """Request-URI and Route header lines of a request in this dialog (section 12.2.1.1)."""
@@ -156,3 +166,12 @@ def _target(message: Message) -> bytes:
     if parse_uri(uri).scheme == b"tel":
         raise MalformedMessage("a Contact that is no SIP URI")
     return uri.partition(b"?")[0]
+
+
+def _route_set(message: Message) -> tuple[bytes, ...]:
+    """The values of Record-Route, each with a URI that a request can be sent to."""
+    routes = tuple(message.items(b"record-route"))
+    for route in routes:
+        if parse_uri(parse_name_addr(route).uri).scheme == b"tel":
+            raise MalformedMessage("a Record-Route that is no SIP URI")
+    return routes

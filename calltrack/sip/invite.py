@@ -34,13 +34,15 @@ class UsageUser(Protocol):
 
 
 class Exchange:
-    """A request of the peer within the dialog that its user answers once, by `accept` or `refuse`."""
+    """A request of the peer within the dialog that its user answers once, by `accept` or `refuse`. `withdrawn()`,
+    when the user has set it, is called if the peer takes it back; it is answered then."""
 
-    __slots__ = ("transaction", "usage")
+    __slots__ = ("transaction", "usage", "withdrawn")
 
     def __init__(self, usage: InviteUsage, transaction: ServerTransaction) -> None:
         self.usage = usage
         self.transaction = transaction
+        self.withdrawn: Callable[[], None] | None = None
         transaction.user = self
 
     @property
@@ -72,6 +74,8 @@ class Exchange:
     def cancelled(self, cancel: Request) -> None:
         """The peer takes a re-INVITE back (section 9.2)."""
         self.refuse(487)
+        if self.withdrawn is not None:
+            self.withdrawn()
 
 
 class _Unacknowledged:
@@ -122,7 +126,7 @@ class InviteUsage:
         self.authorization: tuple[bytes, ...] = ()  # header lines of the INVITE that made the dialog
         self.ended = False
         self.offer: Exchange | None = None  # the peer's re-INVITE or UPDATE that is not answered yet
-        self._inviting: ClientTransaction | bool | None = None  # our re-INVITE, until it is answered
+        self._inviting: _Attempt | None = None  # our re-INVITE, until it is answered
         self._updating = False
         self._farewell: tuple[bytes, ...] | None = None  # header lines of a BYE that waits for an ACK
         self._unacked: dict[int, _Unacknowledged] | None = None  # by CSeq
@@ -198,10 +202,13 @@ class InviteUsage:
     # 2xx to INVITE, of the first one and of re-INVITEs
 
     def accept(self, transaction: ServerTransaction, sdp: bytes, lines: tuple[bytes, ...] = ()) -> None:
-        """200 to an INVITE, resent from T1 up to T2 until acknowledged, for 64*T1."""
+        """200 to an INVITE, resent from T1 up to T2 until acknowledged, for 64*T1. Nothing when it has been
+        answered already: taken back by the peer, or refused because the dialog is over."""
+        if transaction.answered:
+            return
         cseq = transaction.request.cseq[0]
         head = (*self.contact, *lines, SDP) if sdp else (*self.contact, *lines)
-        self.agent.respond(transaction, 200, head, sdp, to_tag=self.dialog.local_tag)
+        self.agent.respond(transaction, 200, head, sdp)
         timers, t1 = self.agent.timers, self.agent.settings.t1
         waiting = _Unacknowledged(transaction, cseq, t1, timers.now())
         if self._unacked is None:
@@ -243,17 +250,16 @@ class InviteUsage:
             data = layer.build(flow, layer.branch(), b"ACK", uri, lines, sdp)
             if self._acks is None:
                 self._acks = {}
+            elif len(self._acks) > 1:  # a repeated 2xx is the last one's, or at most the one's before it
+                del self._acks[min(self._acks)]
             self._acks[cseq] = (flow, data)
             layer.send(flow, data, b"ACK", self.dialog.call_id)
 
         self.agent.with_flow(self.dialog, send, self._lost)
 
-    def has_acknowledged(self, cseq: int) -> bool:
-        return self._acks is not None and cseq in self._acks
-
     def repeat_ack(self, cseq: int) -> bool:
         """ACK a repeated 2xx again; False when it has not been acknowledged yet."""
-        if not self.has_acknowledged(cseq):
+        if self._acks is None or cseq not in self._acks:
             return False
         flow, data = self._acks[cseq]
         self.agent.layer.send(flow, data, b"ACK", self.dialog.call_id)
@@ -262,17 +268,14 @@ class InviteUsage:
     def reinvite(self, sdp: bytes, done: Callable[[Response | None], None]) -> None:
         """Offer a change. `done` gets the final response, None when there is none; after a 2xx the user
         must call `ack`. One at a time: a second one is answered 491 by ourselves."""
-        self._inviting = True
 
         def answered(response: Response | None) -> None:
             self._inviting = None
             if response is not None and response.status < 300:
                 self.dialog.refresh(response)
-                if self._acks is not None:
-                    self._acks.clear()
             done(response)
 
-        self.request(b"INVITE", (*self.contact, SDP) if sdp else self.contact, sdp, answered)
+        self._inviting = self.request(b"INVITE", (*self.contact, SDP) if sdp else self.contact, sdp, answered)
 
     def update(self, sdp: bytes, done: Callable[[Response | None], None]) -> None:
         """As `reinvite`, by UPDATE (RFC 3311); needs no ACK."""
@@ -288,8 +291,13 @@ class InviteUsage:
 
     @property
     def busy(self) -> bool:
-        """Whether an offer of either side is under way (section 14.1)."""
-        return self.offer is not None or bool(self._inviting) or self._updating
+        """Whether an INVITE or offer of either side is under way (section 14.1), also one that waits for its ACK."""
+        return bool(self.offer or self._inviting or self._updating or self._unacked)
+
+    def withdraw(self) -> None:
+        """Take our re-INVITE back (section 9.1), if there is one that has no final response."""
+        if self._inviting is not None:
+            self._inviting.cancel()
 
     def bye(self, *lines: bytes) -> None:
         """End the dialog; nothing the peer answers changes that. A callee may not send BYE before it has
@@ -297,6 +305,7 @@ class InviteUsage:
         if self.ended:
             return
         self.ended = True
+        self.withdraw()
         if self._unacked:
             self._farewell = lines
         else:
@@ -309,6 +318,7 @@ class InviteUsage:
     def discard(self) -> None:
         """The dialog never came to be, or is over on the peer's word: forget it without BYE."""
         self.ended = True
+        self.withdraw()
         self._farewell = None
         if self._unacked:
             for waiting in self._unacked.values():
@@ -326,7 +336,7 @@ class InviteUsage:
         extra: tuple[bytes, ...],
         body: bytes,
         done: Callable[[Response | None], None],
-    ) -> None:
+    ) -> _Attempt:
         """Send a request within the dialog. `done` gets its final response, or None when none came or it
         could not be sent. 408 and 481 end the dialog (section 12.2.1.2)."""
         uri, lines = self.dialog.lines(method)
@@ -335,6 +345,7 @@ class InviteUsage:
             lines += [name + b": " + value for name, value in self.credentials.begin(method, uri)]
         attempt = _Attempt(self, method, uri, lines, body, done)
         self.agent.with_flow(self.dialog, attempt.send, attempt.unsendable)
+        return attempt
 
     def _lost(self, error: CalltrackError) -> None:
         self.peer_lost(str(error))
@@ -352,7 +363,7 @@ class InviteUsage:
 class _Attempt:
     """One request within a dialog, sent again once when it is challenged and we have credentials."""
 
-    __slots__ = ("_body", "_done", "_flow", "_lines", "_method", "_uri", "_usage")
+    __slots__ = ("_body", "_cancelled", "_done", "_flow", "_lines", "_method", "_transaction", "_uri", "_usage")
 
     def __init__(
         self,
@@ -369,13 +380,24 @@ class _Attempt:
         self._lines = lines
         self._body = body
         self._done = done
+        self._transaction: ClientTransaction | None = None
+        self._cancelled = False
 
     def send(self, flow: Flow) -> None:
         usage = self._usage
+        if self._cancelled:
+            self._finish(None, "")
+            return
         self._flow = flow
-        usage.agent.layer.request(
+        self._transaction = usage.agent.layer.request(
             flow, self._method, self._uri, self._lines, self._body, self, usage.dialog.call_id
         )
+
+    def cancel(self) -> None:
+        """Of a re-INVITE: CANCEL it, now or before it is sent at all."""
+        self._cancelled = True
+        if self._transaction is not None:
+            self._transaction.cancel()
 
     def unsendable(self, error: CalltrackError) -> None:
         self._finish(None, str(error))
@@ -390,7 +412,7 @@ class _Attempt:
             return
         if transaction.method == b"INVITE" and status < 300 and usage.repeat_ack(response.cseq[0]):
             return
-        if status in (401, 407) and self._answer_challenge(response):
+        if status in (401, 407) and not self._cancelled and self._answer_challenge(response):
             return
         self._finish(response, f"{status} within the call" if status in (408, 481) else "")
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Protocol
 
-from calltrack.errors import CalltrackError, TransportFailure
+from calltrack.errors import CalltrackError, MalformedMessage, TransportFailure
 from calltrack.sip.flows import Flow
 from calltrack.sip.message import REASONS, Request, Response, serialise
 from calltrack.timers import Timer
@@ -150,7 +150,7 @@ class ServerTransaction(Transaction):
     `request` is gone once a final response has been sent.
     """
 
-    __slots__ = ("_last", "call_id", "key", "method", "request", "sent_by", "user")
+    __slots__ = ("_last", "call_id", "key", "method", "request", "sent_by", "to_tag", "user")
 
     def __init__(self, layer: TransactionLayer, flow: Flow, request: Request, key: tuple[bytes, ...]) -> None:
         invite = request.method == b"INVITE"
@@ -160,6 +160,7 @@ class ServerTransaction(Transaction):
         self.call_id = request.call_id
         self.sent_by = request.via.host, request.via.port
         self.key = key
+        self.to_tag = b""  # of its responses, when the request has none: its dialog's, else the layer's choice
         self.user: Any = None
         self._last = b""  # the last response, as sent
 
@@ -174,15 +175,16 @@ class ServerTransaction(Transaction):
         lines: list[bytes] | tuple[bytes, ...] = (),
         body: bytes = b"",
         *,
-        to_tag: bytes = b"",
         reason: bytes = b"",
     ) -> bool:
-        """Answer (section 8.2.6.2). `lines` are whole header lines; `to_tag` is added to To when that has
-        none. False, and nothing sent, when a final response has been sent already."""
+        """Answer (section 8.2.6.2). `lines` are whole header lines; To gets `to_tag` when it has no tag.
+        False, and nothing sent, when a final response has been sent already."""
         event = SEND_1XX if status < 200 else SEND_2XX if status < 300 else SEND_FAILURE
         if (self.state, event) not in self._table:
             return False
-        data = respond(self.request, status, lines, body, to_tag=to_tag, reason=reason)
+        if not self.to_tag and status > 100 and not _tagged(self.request):
+            self.to_tag = self.layer.tag_of(self.request)
+        data = respond(self.request, status, lines, body, to_tag=self.to_tag, reason=reason)
         if status >= 200:
             self.request = None
         return self.event(event, data)
@@ -426,16 +428,25 @@ def respond(
     reason: bytes = b"",
 ) -> bytes:
     """The bytes of a response to `request` (section 8.2.6.2): Via, From, To, Call-ID, CSeq are copied,
-    and Record-Route into responses that make a dialog."""
+    and Record-Route into responses that make a dialog. `to_tag` is added to To where it has none, but for 100."""
     head = [b"Via: " + via for via in request.all(b"via")]
     to = request.get(b"to") or b""
-    if to_tag and b"tag=" not in to:
+    if status > 100 and to_tag and not _tagged(request):
         to += b";tag=" + to_tag
     head.append(b"From: " + (request.get(b"from") or b""))
     head.append(b"To: " + to)
     head.append(b"Call-ID: " + (request.get(b"call-id") or b""))
     head.append(b"CSeq: " + (request.get(b"cseq") or b""))
-    if 100 < status < 300:
+    if status == 100:  # section 8.2.6.1
+        head += [b"Timestamp: " + stamp for stamp in request.all(b"timestamp")]
+    elif status < 300:
         head += [b"Record-Route: " + route for route in request.all(b"record-route")]
     head += lines
     return serialise(b"SIP/2.0 %d %b" % (status, reason or REASONS.get(status, b"Unknown")), head, body)
+
+
+def _tagged(request: Request) -> bool:
+    try:
+        return bool(request.to.tag)
+    except MalformedMessage:
+        return False
