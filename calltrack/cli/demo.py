@@ -38,7 +38,9 @@ def demo(keep: bool, as_json: bool) -> None:
     if not hasattr(select, "epoll"):
         raise click.ClickException("calltrack needs Linux: it relays media by epoll, which this system does not have")
     directory = tempfile.mkdtemp(prefix="calltrack-demo-")
+    log_path = os.path.join(directory, "calltrack.log")
     audience = _Program() if as_json else Story()
+    _log_to(log_path)
     try:
         problems = run(lambda reactor: _interruptible(reactor, directory, audience, keep))
     except CancelledError:
@@ -47,11 +49,19 @@ def demo(keep: bool, as_json: bool) -> None:
     except Exception as error:
         if as_json:
             print_json({"ok": False, "problems": [str(error)]})
-        click.echo(f"The engine's log is {directory}/calltrack.log", err=True)
+        click.echo(f"The engine's log is {log_path}", err=True)
         raise
     shutil.rmtree(directory)
     if problems:
         sys.exit(1)
+
+
+def _log_to(path: str) -> None:
+    """The engine's log goes to a file: the terminal is for the story."""
+    from twisted.logger import globalLogBeginner, textFileLogObserver
+
+    file = open(path, "a", encoding="utf-8", buffering=1)  # open as long as the process lives
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(file)], redirectStandardIO=False)
 
 
 async def _interruptible(reactor: Any, directory: str, audience: Any, keep: bool) -> list[str]:
@@ -75,7 +85,9 @@ async def _interruptible(reactor: Any, directory: str, audience: Any, keep: bool
 async def _perform(reactor: Any, directory: str, audience: Any, keep: bool) -> list[str]:
     """What was not right about the call."""
     from calltrack.cli.demonstration import Demonstration
+    from calltrack.service import use_monotonic_time
 
+    use_monotonic_time(reactor)
     demonstration = Demonstration(reactor, directory, audience)
     try:
         await demonstration.start()

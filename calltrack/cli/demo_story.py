@@ -111,8 +111,10 @@ class Story:
             self._say(f"  {command}", "bold")
             self._say(f"      {purpose}")
         if keep:
+            heard = [demonstration.wav_path(side) for side in ("office", "visitor")]
+            self._say(f"\nListen to what each side heard: {heard[0]} and {heard[1]}")
             again = "Enter calls again. " if sys.stdin.isatty() else ""
-            self._say(f"\nThe engine is running, its database is {demonstration.database_path}. {again}Ctrl-C ends it.")
+            self._say(f"The engine is running, its database is {demonstration.database_path}. {again}Ctrl-C ends it.")
 
     def _head(self, words: str) -> None:
         self._say("\n" + words, "bold")
@@ -149,7 +151,7 @@ def _heard(audio: Audio, other: str) -> str:
 
 
 def _while_it_runs(demonstration: Demonstration, outcome: Outcome) -> list[tuple[str, str]]:
-    calltrack = f"{program('calltrack')} --config {shlex.quote(demonstration.config_path)}"
+    calltrack = f"{program('calltrack', anywhere=True)} --config {shlex.quote(demonstration.config_path)}"
     edit = f"{calltrack} scenario edit {outcome.record.scenario} --static newsletter_november"
     return [
         (f"{calltrack} call list", "the calls so far"),
@@ -167,11 +169,11 @@ def _afterwards() -> list[tuple[str, str]]:
     ]
 
 
-def program(name: str) -> str:
+def program(name: str, anywhere: bool = False) -> str:
     """How the user can type a program that was installed with this one: its name when the shell finds it, else its
-    path, written as this program's was."""
+    path, written as this program's was; `anywhere`: so that it works in any directory."""
     beside = Path(sys.argv[0]).with_name(name)
     found = shutil.which(name)
     if (found and Path(found).absolute() == beside.absolute()) or not beside.exists():
         return name
-    return shlex.quote(str(beside))
+    return shlex.quote(str(beside.absolute() if anywhere else beside))

@@ -13,14 +13,14 @@ from typing import Any, Callable, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred, DeferredList, TimeoutError, succeed
 from twisted.internet.task import deferLater
-from twisted.logger import LogLevel, globalLogBeginner, textFileLogObserver
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.web.client import Agent, readBody
 
 from calltrack import config
 from calltrack.errors import CalltrackError
-from calltrack.service import CalltrackService, use_monotonic_time
+from calltrack.service import CalltrackService
 from calltrack.testing.softphone import PhoneCall, Softphone
-from calltrack.testing.tones import Heard
+from calltrack.testing.tones import Heard, write_wav
 from calltrack.tracking.catalog import Catalog
 from calltrack.tracking.model import CallRecord
 
@@ -115,13 +115,12 @@ class Audience(Protocol):
 class Demonstration:
     """An engine with one project, a visitor's phone at its provider, and a phone in the office.
 
-    `directory` keeps its configuration, database and log; it is the caller's to remove.
+    `directory` keeps its configuration, its database and what each side heard; it is the caller's to remove.
     """
 
     def __init__(self, reactor: Any, directory: str, audience: Audience) -> None:
         self.directory = Path(directory)
         self.config_path = str(self.directory / "calltrack.toml")
-        self.log_path = str(self.directory / "calltrack.log")
         self._reactor = reactor
         self._audience = audience
         self._engine_host, provider, office = loopback_addresses(3)
@@ -145,10 +144,13 @@ class Demonstration:
     def database_path(self) -> str:
         return str(self.directory / "calltrack.db")
 
+    def wav_path(self, side: str) -> str:
+        """Where what "office" or "visitor" heard in the last call can be listened to."""
+        return str(self.directory / f"{side}-heard.wav")
+
     async def start(self) -> None:
         """Start engine and phones, and set up the project. Raises CannotListenError, CalltrackError."""
-        self._log_to_file()
-        use_monotonic_time(self._reactor)
+        globalLogPublisher.addObserver(self._watch_log)
         tell = self._audience.step
         settings = config.load(Path(self.config_path).read_text("utf-8"), self.config_path)
         service = self._service = CalltrackService(settings, self._reactor)
@@ -176,7 +178,8 @@ class Demonstration:
         (scenario,) = await self._catalog.scenarios()
 
         def at() -> str:
-            return f"{self._reactor.seconds() - began:.2f} s"
+            passed = self._reactor.seconds() - began
+            return f"{passed:.2f} s" if passed >= 1 else f"{1000 * passed:.0f} ms"
 
         tell(f"The visitor, {VISITOR}, dials {NUMBER}: INVITE from {self.visitor.address} to {self.sip_address}")
         call = self.visitor.call(f"sip:{NUMBER}@{self.sip_address}")
@@ -190,6 +193,8 @@ class Demonstration:
         tell(f"The visitor hangs up after {at()}")
         await self._within(taken.when_ended(), "the office to be told that the visitor has hung up")
         request = taken.invite
+        write_wav(self.wav_path("office"), taken.audio.samples)
+        write_wav(self.wav_path("visitor"), call.audio.samples)
         return Outcome(
             request_uri=request.uri.decode("utf-8", "replace"),
             headers={name.decode(): _text(request.get(name)) for name in request.names() if name.startswith(b"x-")},
@@ -206,6 +211,7 @@ class Demonstration:
         await DeferredList([self.visitor.stop(), self.office.stop()])
         if self._service is not None:
             await self._service.stopService()
+        globalLogPublisher.removeObserver(self._watch_log)
 
     def _office_rings(self, call: PhoneCall) -> None:
         call.ring()
@@ -265,17 +271,10 @@ class Demonstration:
     def _waited(self, what: str) -> DemoFailed:
         return DemoFailed(f"waited {PATIENCE:.0f} s in vain for {what}")
 
-    def _log_to_file(self) -> None:
-        """The log goes to a file, and what is an error there is a problem of the demonstration."""
-        write = textFileLogObserver(open(self.log_path, "a", encoding="utf-8", buffering=1))
-
-        def watch(event: dict[str, Any]) -> None:
-            write(event)
-            if event["log_level"] >= LogLevel.error:
-                failure = event.get("log_failure")
-                self._complaints.append(failure.getErrorMessage() if failure else str(event.get("log_format")))
-
-        globalLogBeginner.beginLoggingTo([watch], redirectStandardIO=False)
+    def _watch_log(self, event: dict[str, Any]) -> None:
+        """What the engine logs as an error is a problem of the call."""
+        if event["log_level"] >= LogLevel.error:
+            self._complaints.append(formatEvent(event) or event["log_failure"].getErrorMessage())
 
 
 def _text(value: bytes | None) -> str:

@@ -6,6 +6,8 @@ Knows samples: 8000 a second, 16 bit, signed. Must not know RTP or who plays the
 from __future__ import annotations
 
 import math
+import wave
+from struct import pack
 from typing import NamedTuple, Sequence
 
 RATE = 8000  # samples a second
@@ -48,6 +50,15 @@ def tone(frequency: float, start: int, count: int) -> list[int]:
     """`count` samples of a sine of `frequency` Hz, from its sample number `start` on."""
     step = 2 * math.pi * frequency / RATE
     return [round(LOUDNESS * math.sin(step * n)) for n in range(start, start + count)]
+
+
+def write_wav(path: str, samples: Sequence[int]) -> None:
+    """Keep samples in a file that any player plays."""
+    with wave.open(path, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(pack(f"<{len(samples)}h", *samples))
 
 
 class Heard(NamedTuple):
