@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+from collections import Counter
 from dataclasses import dataclass
 
 import calltrack
@@ -27,6 +28,8 @@ MARKER = "direct_search_1234567_buy glasses"
 
 ENGINE, TRUNK, OFFICE, BRANCH, STRANGER = map(own_address, (1, 2, 3, 4, 5))
 RELAY_PORTS = (21000, 21399)
+TWISTD = "from twisted.scripts.twistd import run; run()"
+CLI = "from calltrack.cli import main; main()"
 
 
 @dataclass(frozen=True)
@@ -101,23 +104,25 @@ class Sipp(Child):
             if os.path.exists(self._errors):
                 with open(self._errors, errors="replace") as errors:
                     told = errors.read()
-            lines = [f"{'->' if m.sent else '<-'} {m.first_line}" for m in self.messages()]
-            raise AssertionError(f"{self.name} ended with {self.status}\n" + "\n".join(lines) + "\n" + told[-3000:])
+            lines = [f"{'->' if m.sent else '<-'} {m.first_line}" for m in self.messages()[-30:]]
+            raise AssertionError(f"{self.name} ended with {self.status}\n" + "\n".join(lines) + "\n" + told[-1500:])
 
 
 class InteropTestCase(TestCase):
-    """A test with an engine. Sub-classes start it with `start_engine` and add routes with `cli`."""
+    """A test with an engine: first routes by `route`, then `start_engine`, then calls."""
 
     timeout = 90
 
-    async def start_engine(self, trunk: str = "", media: str = "") -> None:
-        """Start the engine; `trunk` and `media` are more lines of TOML for these sections."""
-        folder = os.path.abspath(self.mktemp())
-        os.makedirs(folder)
-        self.folder = folder
+    def setUp(self) -> None:
+        self.folder = os.path.abspath(self.mktemp())
+        os.makedirs(self.folder)
+        self.config = os.path.join(self.folder, "calltrack.toml")
         self.sip_port = free_port(ENGINE)
-        web = f"{ENGINE}:{free_port(ENGINE)}"
-        self.config = os.path.join(folder, "calltrack.toml")
+        self.web = f"{ENGINE}:{free_port(ENGINE)}"
+        self.configure()
+
+    def configure(self, trunk: str = "") -> None:
+        """Write the configuration; `trunk` is more lines of TOML for the trunk."""
         low, high = RELAY_PORTS
         with open(self.config, "w") as file:
             file.write(
@@ -128,11 +133,10 @@ domain = "calltrack.example"
 [media]
 listen = "{ENGINE}"
 ports = [{low}, {high}]
-{media}
 [storage]
-url = "sqlite:{folder}/calltrack.db"
+url = "sqlite:{self.folder}/calltrack.db"
 [web]
-listen = "{web}"
+listen = "{self.web}"
 [[trunk]]
 name = "provider"
 sources = ["{TRUNK}/32"]
@@ -140,9 +144,11 @@ country = "US"
 {trunk}
 """
             )
-        run = "from twisted.scripts.twistd import run; run()"
-        arguments = [sys.executable, "-c", run, "-n", "--pidfile=", "calltrack", "--config", self.config]
-        self.engine = Child(self, "calltrack", arguments, path=folder, env={"PYTHONPATH": CHECKOUT})
+
+    async def start_engine(self) -> None:
+        """Start the engine; it listens when this returns."""
+        arguments = [sys.executable, "-c", TWISTD, "-n", "--pidfile=", "calltrack", "--config", self.config]
+        self.engine = Child(self, "calltrack", arguments, path=self.folder, env={"PYTHONPATH": CHECKOUT})
         self.addCleanup(self._stop_engine)
         agent = Agent(reactor)
 
@@ -150,7 +156,7 @@ country = "US"
             if self.engine.status is not None:
                 raise AssertionError(f"calltrack did not start:\n{self.engine.output[-4000:]}")
             try:
-                response = await agent.request(b"GET", f"http://{web}/health".encode())
+                response = await agent.request(b"GET", f"http://{self.web}/health".encode())
             except ConnectError:
                 return False
             await readBody(response)
@@ -162,12 +168,13 @@ country = "US"
         self.engine.signal("TERM")
         stop = self.engine.end()
         await defer.Deferred.fromCoroutine(stop).addTimeout(15, reactor)
+        with open(os.path.join(self.folder, "calltrack.log"), "w") as log:
+            log.write(self.engine.output)
         self.assertNotIn("Traceback", self.engine.output)
 
     async def cli(self, *arguments: str):
         """Run `calltrack` against the engine's configuration; the parsed JSON that it prints."""
-        run = "from calltrack.cli import main; main()"
-        whole = [sys.executable, "-c", run, "--config", self.config, *arguments, "--json"]
+        whole = [sys.executable, "-c", CLI, "--config", self.config, *arguments, "--json"]
         child = Child(self, "calltrack " + arguments[0], whole, path=self.folder, env={"PYTHONPATH": CHECKOUT})
         status = await child.end()
         self.assertEqual(status, 0, child.output)
@@ -225,13 +232,18 @@ country = "US"
     async def records(self, count: int = 1) -> list[dict]:
         """The call records, newest first, when there are `count` and all calls have ended."""
 
-        async def written():
-            records = await self.cli("call", "list")
-            return records if len(records) >= count and all(r["status"] != "ACTIVE" for r in records) else None
+        seen: list[dict] = []
 
-        records = await eventually(written, f"{count} final call records", 15)
-        self.assertEqual(len(records), count)
-        return records
+        async def written():
+            seen[:] = await self.cli("call", "list", "--limit", str(count + 100))
+            return len(seen) >= count and all(record["status"] != "ACTIVE" for record in seen)
+
+        try:
+            await eventually(written, f"{count} final call records", 10)
+        except AssertionError as problem:
+            raise AssertionError(f"{problem}; there are {Counter(r['status'] for r in seen)}") from None
+        self.assertEqual(len(seen), count)
+        return seen
 
     async def record(self) -> dict:
         """The one call record that there is."""

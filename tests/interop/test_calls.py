@@ -5,9 +5,9 @@ from tests.interop.harness import BRANCH, CALLER, ENGINE, MARKER, NUMBER, STRANG
 
 class StaticCallTests(InteropTestCase):
     async def test_static_call_carries_number_and_marker_and_leaves_one_record(self):
-        await self.start_engine()
         office = await self.target("target")
         await self.route(self.address_of(office))
+        await self.start_engine()
         caller = self.call("caller", "-d", "300")
         await caller.succeeds()
         await office.succeeds()
@@ -35,9 +35,9 @@ class StaticCallTests(InteropTestCase):
         self.assertGreaterEqual(record["answer_duration"], 0.3)
 
     async def test_target_hangs_up_first(self):
-        await self.start_engine()
         office = await self.target("target-hangs-up", "-d", "200")
         await self.route(self.address_of(office))
+        await self.start_engine()
         caller = self.call("caller-waits")
         await caller.succeeds()
         await office.succeeds()
@@ -45,9 +45,9 @@ class StaticCallTests(InteropTestCase):
         self.assertEqual((record["status"], record["hangup"]), ("ANSWER", "target"))
 
     async def test_caller_who_gives_up_cancels_the_target_and_is_recorded(self):
-        await self.start_engine()
         office = await self.target("target-rings")
         await self.route(self.address_of(office))
+        await self.start_engine()
         caller = self.call("caller-cancels", "-d", "200")
         await caller.succeeds()
         await office.succeeds()
@@ -56,9 +56,9 @@ class StaticCallTests(InteropTestCase):
         self.assertIsNone(record["answered"])
 
     async def test_early_media_reaches_the_caller_before_the_answer(self):
-        await self.start_engine()
         office = await self.target("target-early-media", "-d", "200")
         await self.route(self.address_of(office))
+        await self.start_engine()
         caller = self.call()
         await caller.succeeds()
         await office.succeeds()
@@ -67,9 +67,9 @@ class StaticCallTests(InteropTestCase):
         self.assertEqual((await self.record())["status"], "ANSWER")
 
     async def test_late_offer_goes_end_to_end(self):
-        await self.start_engine()
         office = await self.target("target-late-offer")
         await self.route(self.address_of(office))
+        await self.start_engine()
         caller = self.call("caller-late-offer")
         await caller.succeeds()
         await office.succeeds()
@@ -80,9 +80,9 @@ class StaticCallTests(InteropTestCase):
 
 class HoldTests(InteropTestCase):
     async def test_caller_holds_and_takes_back(self):
-        await self.start_engine()
         office = await self.target("target-held")
         await self.route(self.address_of(office))
+        await self.start_engine()
         caller = self.call("caller-holds")
         await caller.succeeds()
         await office.succeeds()
@@ -91,9 +91,9 @@ class HoldTests(InteropTestCase):
         self.assertEqual(len(await self.records()), 1)
 
     async def test_target_holds_and_takes_back(self):
-        await self.start_engine()
         office = await self.target("target-holds")
         await self.route(self.address_of(office))
+        await self.start_engine()
         caller = self.call("caller-held")
         await caller.succeeds()
         await office.succeeds()
@@ -112,9 +112,9 @@ class RefusedCallTests(InteropTestCase):
         self.assertEqual((record["status"], record["reason"]), ("CHANUNAVAIL", "unknown-number"))
 
     async def test_stranger_is_refused_and_leaves_nothing(self):
-        await self.start_engine()
         office = await self.target("target")
         await self.route(self.address_of(office))
+        await self.start_engine()
         caller = self.call("caller-refused", address=STRANGER)
         await caller.succeeds()
         self.assertEqual(len(caller.received("SIP/2.0 403")), 1)
@@ -124,7 +124,6 @@ class RefusedCallTests(InteropTestCase):
 
 class TransportTests(InteropTestCase):
     async def test_udp_and_tcp_meet_in_every_combination(self):
-        await self.start_engine()
         numbers = {"udp": NUMBER, "tcp": "11231234568"}
         offices = {
             "udp": await self.target("target", calls=2),
@@ -132,6 +131,7 @@ class TransportTests(InteropTestCase):
         }
         for transport, number in numbers.items():
             await self.route(self.address_of(offices[transport]), number=number)
+        await self.start_engine()
         for inbound in numbers:
             for number in numbers.values():
                 await self.call(transport=inbound, number=number).succeeds()

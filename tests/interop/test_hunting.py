@@ -5,20 +5,20 @@ from tests.interop.harness import BRANCH, InteropTestCase
 
 class InOrderTests(InteropTestCase):
     async def test_target_that_cannot_be_reached_is_followed_by_the_next(self):
-        await self.start_engine()
         office = await self.target("target-unavailable")
         branch = await self.target("target", address=BRANCH)
         await self.route(self.address_of(office), self.address_of(branch))
+        await self.start_engine()
         for party in (self.call(), office, branch):
             await party.succeeds()
         record = await self.record()
         self.assertEqual((record["status"], record["target"]), ("ANSWER", self.address_of(branch)))
 
     async def test_target_that_does_not_answer_is_cancelled_and_followed_by_the_next(self):
-        await self.start_engine()
         office = await self.target("target-rings")
         branch = await self.target("target", address=BRANCH)
         await self.route(self.address_of(office), self.address_of(branch), options=("--ring-time", "1"))
+        await self.start_engine()
         for party in (self.call(), office, branch):
             await party.succeeds()
         record = await self.record()
@@ -26,10 +26,10 @@ class InOrderTests(InteropTestCase):
         self.assertGreaterEqual(record["waiting_time"], 1.0)
 
     async def test_busy_target_ends_the_hunt(self):
-        await self.start_engine()
         office = await self.target("target-busy")
         branch = await self.target("target", address=BRANCH)
         await self.route(self.address_of(office), self.address_of(branch))
+        await self.start_engine()
         caller = self.call("caller-refused")
         for party in (caller, office):
             await party.succeeds()
@@ -39,9 +39,9 @@ class InOrderTests(InteropTestCase):
         self.assertEqual(branch.messages(), [])
 
     async def test_nobody_answering_in_ring_time_is_no_answer(self):
-        await self.start_engine()
         office = await self.target("target-rings")
         await self.route(self.address_of(office), options=("--ring-time", "1"))
+        await self.start_engine()
         caller = self.call("caller-refused")
         for party in (caller, office):
             await party.succeeds()
@@ -53,10 +53,10 @@ class InOrderTests(InteropTestCase):
 
 class AllAtOnceTests(InteropTestCase):
     async def test_first_answer_wins_and_the_others_hear_why_they_are_cancelled(self):
-        await self.start_engine()
         office = await self.target("target-rings")
         branch = await self.target("target", "-d", "300", address=BRANCH)
         await self.route(self.address_of(office), self.address_of(branch), options=("--ring", "all"))
+        await self.start_engine()
         for party in (self.call(), office, branch):
             await party.succeeds()
         reason = office.received("CANCEL")[0].header("Reason")
