@@ -30,7 +30,6 @@ from calltrack.sip.uri import parse_uri
 log = Logger()
 
 ELSEWHERE = b'Reason: SIP;cause=200;text="Call completed elsewhere"'
-LARGE = 1300  # bytes of a request that RFC 3261 section 18.1.1 wants on a reliable transport
 
 
 class Destination(NamedTuple):
@@ -69,6 +68,7 @@ class OutboundSide(UsageSide):
         "_done",
         "_early",
         "_extra",
+        "_flow",
         "_forwarded",
         "_from",
         "_hops",
@@ -108,6 +108,7 @@ class OutboundSide(UsageSide):
         self._cseq = 0
         self._contact = b""
         self._sdp = b""
+        self._flow: Flow | None = None  # of the dialog; a large INVITE alone may take another
         self._extra: list[bytes] = []  # answers to challenges
         self._early: dict[bytes, InviteUsage] = {}  # by remote tag
         self._transaction: ClientTransaction | None = None
@@ -188,7 +189,14 @@ class OutboundSide(UsageSide):
         ]
         if self._sdp:
             head.append(SDP)
-        self._transaction = agent.layer.request(
+        self._flow = flow
+        agent.with_room(flow, head, self._sdp, lambda way: self._send_over(way, head))
+
+    def _send_over(self, flow: Flow, head: list[bytes]) -> None:
+        if self._cancelled:
+            self._fail(Failed(487, "cancelled"))
+            return
+        self._transaction = self._agent.layer.request(
             flow, b"INVITE", self.destination.uri, head, self._sdp, self, self._forwarded.call_id
         )
 
@@ -224,7 +232,7 @@ class OutboundSide(UsageSide):
         usage = self._early.get(tag)
         if usage is None and tag:
             try:
-                dialog = Dialog.of_client(response, self._from, self._tag, self._cseq, transaction.flow)
+                dialog = Dialog.of_client(response, self._from, self._tag, self._cseq, self._flow)
             except MalformedMessage:
                 return None  # a provisional response may lack Contact; it makes no dialog then
             usage = InviteUsage(self._agent, dialog, self, (self._contact,), self._credentials)
@@ -276,7 +284,7 @@ class OutboundSide(UsageSide):
         if answer is None:
             return False
         self._extra = [name + b": " + value for name, value in answer]
-        self._send(transaction.flow)
+        self._send(self._flow)
         return True
 
     def _in_words(self, response: Response) -> str:

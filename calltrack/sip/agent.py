@@ -12,9 +12,9 @@ from twisted.internet import defer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from calltrack.errors import CalltrackError, MalformedMessage
+from calltrack.errors import CalltrackError, MalformedMessage, TransportFailure
 from calltrack.sip.dialogs import Dialog
-from calltrack.sip.flows import Flow
+from calltrack.sip.flows import Address, Flow
 from calltrack.sip.invite import InviteUsage
 from calltrack.sip.layer import Refusal, TransactionLayer
 from calltrack.sip.locating import NextHop
@@ -31,6 +31,9 @@ METHODS = (b"INVITE", b"ACK", b"CANCEL", b"BYE", b"OPTIONS", b"UPDATE", b"INFO")
 ALLOW = b"Allow: " + b", ".join(METHODS)
 ACCEPT = b"Accept: application/sdp"
 SUPPORTED = b"Supported: "  # no extension yet; an empty list is legal (section 20.37)
+LARGE = 1300  # bytes of a request that want a reliable transport (section 18.1.1)
+VIA_ROOM = 160  # bytes that Via, start line and Content-Length add to what is asked about
+TCP_REFUSAL = 600.0  # seconds that a peer which does not take TCP is not asked again
 _IN_DIALOG_ONLY = (b"BYE", b"UPDATE", b"INFO", b"REFER", b"NOTIFY", b"PRACK")
 
 
@@ -74,6 +77,7 @@ class Agent:
         self.registrar: RegistrarUser | None = None  # without one REGISTER is not allowed
         self.layer = TransactionLayer(timers, transports, settings, self)
         self.dialogs: dict[tuple[bytes, bytes, bytes], InviteUsage] = {}
+        self._no_tcp: dict[Address, float] = {}  # peers that refused TCP, and until when that counts
         self.allow = (ALLOW,)
         self.server = b"Server: " + product.encode()
         self.user_agent = b"User-Agent: " + product.encode()
@@ -190,6 +194,27 @@ class Agent:
         """The next hops of a SIP URI, best first (RFC 3263). Fails with Unresolvable."""
         transport = uri.transport.decode("ascii", "replace") if uri.transport else None
         return self.resolver.resolve(uri.host.decode("ascii"), uri.port, transport, uri.scheme == b"sips")
+
+    def with_room(self, flow: Flow, lines: list[bytes], body: bytes, send: Callable[[Flow], Any]) -> None:
+        """Call `send` with the flow for one request: `flow`, or for one too large for a datagram a TCP
+        connection to the same peer where that can be had (section 18.1.1), and `flow` again where not."""
+        if flow.reliable or sum(map(len, lines)) + 2 * len(lines) + len(body) + VIA_ROOM <= LARGE:
+            send(flow)
+            return
+        remote = flow.remote
+        if self.timers.now() < self._no_tcp.get(remote, 0.0):
+            send(flow)
+            return
+
+        def refused(failure: Failure) -> Flow:
+            failure.trap(TransportFailure)
+            if len(self._no_tcp) > 10_000:
+                self._no_tcp.clear()
+            self._no_tcp[remote] = self.timers.now() + TCP_REFUSAL
+            return flow
+
+        connected = self.transports.flow_to(NextHop("tcp", *remote))
+        connected.addErrback(refused).addCallback(send).addErrback(_bug)
 
     def with_flow(
         self, dialog: Dialog, send: Callable[[Flow], Any], failed: Callable[[CalltrackError], Any]

@@ -389,9 +389,15 @@ class _Attempt:
             self._finish(None, "")
             return
         self._flow = flow
+        usage.agent.with_room(flow, self._lines, self._body, self._send_over)
+
+    def _send_over(self, flow: Flow) -> None:
+        usage = self._usage
         self._transaction = usage.agent.layer.request(
             flow, self._method, self._uri, self._lines, self._body, self, usage.dialog.call_id
         )
+        if self._cancelled:
+            self._transaction.cancel()
 
     def cancel(self) -> None:
         """Of a re-INVITE: CANCEL it, now or before it is sent at all."""
