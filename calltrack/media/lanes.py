@@ -31,13 +31,14 @@ class Lane:
     """RTP or RTCP of one stream, towards one party.
 
     Figures: `packets` and `bytes` received and accepted, `strangers` refused (by us, or by the kernel while the lane is
-    locked and has a door), `lost` by sequence numbers (RFC 3550 A.3), `jitter` in units of `rate` (A.8).
+    locked and has a door), `lost` by sequence numbers (RFC 3550 A.3), `jitter` in units of `rate` (A.8; a packet arrives
+    when it is read, which is up to a millisecond late while the loop rests).
     """
 
     __slots__ = (
-        "arrived", "bytes", "fd", "jitter", "lost", "next_sequence", "packets", "peer", "rate", "receive", "rtp", "send",
-        "source", "strangers", "timestamp", "_door", "_latch", "_leader", "_loop", "_seen", "_silent", "_sock", "_ssrc",
-        "_trust",
+        "arrived", "bytes", "fd", "jitter", "lost", "next_sequence", "packets", "peer", "rate", "receive", "rtp",
+        "send", "source", "strangers", "timestamp", "_door", "_latch", "_leader", "_loop", "_seen", "_silent", "_sock",
+        "_ssrc", "_trust",
     )  # fmt: skip
 
     def __init__(self, sock: socket, loop: PacketLoop, leader: Lane | None = None) -> None:
@@ -194,12 +195,14 @@ class Lane:
     def _trust_in(self, source: tuple, now: float) -> int:
         """How far `source` is trusted to be the first on an open lane."""
         trust = self._latch.trust(source[:2])
-        if trust != ELSEWHERE:
-            return trust
-        if self._leader is None:
-            return trust if self._latch.learned(source[:2], now) else STRANGER
-        led = self._leader.source
-        return ADDRESS if led is not None and led[0] == source[0] else STRANGER
+        if self._leader is not None:
+            led = self._leader.source
+            if led is not None and led[0] == source[0]:
+                return max(trust, ADDRESS)
+            return trust if trust != ELSEWHERE else STRANGER
+        if trust == ELSEWHERE and not self._latch.learned(source[:2], now):
+            return STRANGER
+        return trust
 
     def _lock(self, source: tuple, trust: int) -> bool:
         """Hear only `source` and send to it. False when the kernel has no route to it."""

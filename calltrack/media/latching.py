@@ -5,7 +5,7 @@ A description names where a party wants packets, and a well-behaved phone sends 
     NAMED      the very address and port that the description names
     ADDRESS    its address with another port (a NAT changed it), or, when the named address is a private one that
                its party's signalling does not come from, the address that the signalling comes from
-    ELSEWHERE  any other source, and only of a party behind such a NAT; must be the only one that sends during a
+    ELSEWHERE  any other public source, and only of a party behind such a NAT; must be the only one that sends during a
                learning window
     STRANGER   everybody else: never heard
 
@@ -50,9 +50,11 @@ class Latch:
             return STRANGER
         if source[0] == named[0]:
             return NAMED if source[1] == named[1] else ADDRESS
-        if not _behind_nat(named[0], self._signalling):
-            return STRANGER
-        return ADDRESS if source[0] == self._signalling else ELSEWHERE
+        if named[0] == self._signalling or is_public(named[0]):
+            return STRANGER  # no NAT between this party and us
+        if source[0] == self._signalling:
+            return ADDRESS
+        return ELSEWHERE if is_public(source[0]) else STRANGER
 
     def learned(self, source: Address, now: float) -> bool:
         """A packet came from `source`, which is ELSEWHERE: has it been alone for a whole window?"""
@@ -64,7 +66,6 @@ class Latch:
 
 
 @lru_cache(maxsize=4096)
-def _behind_nat(named: str, signalling: str) -> bool:
-    """Whether a party that names itself `named` and signals from `signalling` must be behind a NAT: no packet from
-    the Internet can have a private source. Where both are the same there is no NAT between it and us."""
-    return named != signalling and not ip_address(named).is_global
+def is_public(host: str) -> bool:
+    """Whether packets from this address can come through the Internet: a NAT hides every other."""
+    return ip_address(host).is_global

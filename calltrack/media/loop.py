@@ -1,7 +1,7 @@
 """Move packets: one private epoll for all lanes of a relay, which is itself one reader of the reactor.
 
-While packets are rare the reactor wakes us for each. When they come faster than `_REST` apart the loop stops asking to
-be woken and looks by itself after each rest, as a network card's driver does, because waking up costs more than relaying.
+While packets are rare the reactor wakes us for each. When they come faster than `_REST` apart the loop stops asking
+to be woken and looks by itself after each rest, as a network card's driver does: waking up costs more than relaying.
 
 Knows the reactor, the epoll and the plain path of a packet; everything else is the lane's.
 """

@@ -18,8 +18,9 @@ MAX_SECTIONS = 64  # m-lines
 _MAX_FORMATS = 128  # payload types there are (RFC 3551 section 6)
 
 # What a line is to a relay. A flag attribute ends its line, so it is met with and without the CR.
-_DIRECTION, _RTCP, _MUX, _ICE = range(4)
+_DIRECTION, _RTCP, _MUX, _ICE, _FORMAT = range(5)
 _ATTRIBUTES = {b"a=rtcp": _RTCP, b"a=rtcp-mux": _MUX}
+_ATTRIBUTES.update((b"a=" + name, _FORMAT) for name in (b"rtpmap", b"fmtp", b"rtcp-fb"))
 _ATTRIBUTES.update((b"a=" + name, _DIRECTION) for name in (b"sendrecv", b"sendonly", b"recvonly", b"inactive"))
 _ATTRIBUTES.update(
     (b"a=" + name, _ICE)
@@ -40,7 +41,6 @@ _STATIC = {
     b"34": ("H263", 90000),
 }  # fmt: skip
 _COMPANIONS = frozenset({"TELEPHONE-EVENT", "CN"})  # not codecs: they go with whatever codec is left
-_PER_FORMAT = (b"a=rtpmap:", b"a=fmtp:", b"a=rtcp-fb:")
 
 _UDP_TRANSPORTS = (b"RTP/", b"UDP", b"DTLS/")  # protocols that ride on UDP, udptl too; TCP/... does not
 
@@ -56,12 +56,13 @@ class Section:
     """
 
     __slots__ = (
-        "connection", "direction", "end", "fields", "host", "line", "mux", "port", "rtcp_host", "rtcp_line", "rtcp_port",
+        "about", "connection", "direction", "fields", "host", "line", "mux", "port",
+        "rtcp_host", "rtcp_line", "rtcp_port",
     )  # fmt: skip
 
     def __init__(self, line: int, fields: list[bytes], port: int) -> None:
         self.line = line  # index of its m-line in the document
-        self.end = line  # index after its last line
+        self.about: list[tuple[int, bytes, bytes]] = []  # line, attribute, value of what is said of single formats
         self.fields = fields  # of the m-line: media, port, proto, formats
         self.port = port
         self.connection: tuple[str, bool] | None = None
@@ -80,6 +81,20 @@ class Section:
     @property
     def rtcp(self) -> tuple[str, int] | None:
         return (self.rtcp_host or self.host, self.rtcp_port) if self.rtcp_port else None
+
+    @property
+    def clock_rate(self) -> int:
+        """RTP clock rate, in Hz, of the first payload type; 8000 where nothing says it."""
+        first = self.fields[3]
+        if first in _STATIC:
+            return _STATIC[first][1]
+        for _, token, value in self.about:
+            payload, _, encoding = value.partition(b" ")
+            if token == b"a=rtpmap" and payload == first:
+                rate = encoding.rstrip(b"\r").partition(b"/")[2].partition(b"/")[0]
+                if 0 < len(rate) <= 6 and rate.isdigit() and int(rate):
+                    return int(rate)
+        return 8000
 
     @property
     def silenced(self) -> bool:
@@ -102,7 +117,7 @@ class Document:
             raise UnusableSDP(f"the session description is larger than {MAX_SIZE} bytes")
         if sdp[:4] not in (b"v=0\r", b"v=0\n"):
             raise UnusableSDP("the session description does not begin with v=0")
-        self.lines = lines = sdp.split(b"\n")
+        self.lines = sdp.split(b"\n")
         self.sections: list[Section] = []
         self._cr = b"\r" if sdp[3:4] == b"\r" else b""
         self._dropped: set[int] = set()
@@ -115,10 +130,13 @@ class Document:
         for number, line in enumerate(self.lines):
             kind = line[:2]
             if kind == b"a=":
-                meaning = _ATTRIBUTES.get(line.partition(b":")[0])
+                token, _, value = line.partition(b":")
+                meaning = _ATTRIBUTES.get(token)
                 if meaning is None:
                     continue
-                if meaning == _DIRECTION:
+                if meaning == _FORMAT:
+                    section.about.append((number, token, value))
+                elif meaning == _DIRECTION:
                     section.direction = line[2:].rstrip(b"\r")
                 elif meaning == _ICE:
                     self._dropped.add(number)
@@ -132,11 +150,9 @@ class Document:
                 section.connection = section.connection or connection
                 self._connections.append((number, connection[1]))
             elif kind == b"m=":
-                section.end = number
                 section = self._begin_section(number, line)
             elif kind == b"o=" and not self._origin:
                 self._origin = number
-        section.end = len(self.lines)
         if not self._origin:
             raise UnusableSDP("the session description has no o= line")
         if session.rtcp_line >= 0:
@@ -187,14 +203,10 @@ class Document:
     def _restrict_section(self, section: Section, order: dict[str, int]) -> None:
         formats = section.fields[3:]
         names = {payload: _STATIC[payload][0] for payload in formats if payload in _STATIC}
-        about = []  # (line, payload type) of lines that speak of one payload type
-        for number in range(section.line + 1, section.end):
-            line = self.lines[number]
-            if line.startswith(_PER_FORMAT):
-                payload, _, rest = line.partition(b":")[2].rstrip(b"\r").partition(b" ")
-                about.append((number, payload))
-                if line[2:5] == b"rtp":
-                    names.setdefault(payload, rest.partition(b"/")[0].decode("ascii", "replace").upper())
+        for _, token, value in section.about:
+            if token == b"a=rtpmap":
+                payload, _, encoding = value.partition(b" ")
+                names.setdefault(payload, encoding.partition(b"/")[0].decode("ascii", "replace").upper())
         kept = sorted((order[names[payload]], place, payload) for place, payload in enumerate(formats)
                       if names.get(payload) in order)  # fmt: skip
         if all(names[payload] in _COMPANIONS for _, _, payload in kept):
@@ -204,20 +216,7 @@ class Document:
         chosen += [payload for payload in formats if names.get(payload) in _COMPANIONS and payload not in chosen]
         section.fields[3:] = chosen
         gone = set(formats).difference(chosen)
-        self._dropped.update(number for number, payload in about if payload in gone)
-
-    def clock_rate(self, section: Section) -> int:
-        """RTP clock rate, in Hz, of the section's first payload type; 8000 where nothing says it."""
-        first = section.fields[3]
-        if first in _STATIC:
-            return _STATIC[first][1]
-        start = b"a=rtpmap:" + first + b" "
-        for line in self.lines[section.line + 1 : section.end]:
-            if line.startswith(start):
-                rate = line.partition(b"/")[2].rstrip(b"\r").partition(b"/")[0]
-                if 0 < len(rate) <= 6 and rate.isdigit() and int(rate):
-                    return int(rate)
-        return 8000
+        self._dropped.update(number for number, _, value in section.about if value.partition(b" ")[0] in gone)
 
     def render(self, origin: Origin, host: str, ports: Sequence[tuple[int, int] | None]) -> bytes:
         """The description as the party of `origin` gets it: `host` (an address literal) in the origin and

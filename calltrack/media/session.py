@@ -129,7 +129,7 @@ class Party:
         for index, stream in self.streams.items():
             if index < len(document.sections):
                 rates = rate_from.sections[index : index + 1]
-                rate = rate_from.clock_rate(rates[0]) if rates else 8000
+                rate = rates[0].clock_rate if rates else 8000
                 stream.describe(document.sections[index], rate, self.host)
             else:
                 stream.active = False
@@ -139,10 +139,6 @@ class Party:
         """Whether the party does not want to hear anything now."""
         active = [stream.held for stream in self.streams.values() if stream.active]
         return bool(active) and all(active)
-
-    @property
-    def packets(self) -> int:
-        return sum(stream.rtp.packets + stream.rtcp.packets for stream in self.streams.values())
 
     def figures(self) -> StreamFigures:
         lanes = [stream.rtp for stream in self.streams.values()]
@@ -242,15 +238,19 @@ class Session:
             return
         packets = 0
         for party in self._parties.values():
-            packets += party.packets
             for stream in party.streams.values():
-                stream.check()
-        if packets != self._seen or any(party.held for party in self._parties.values()):
+                packets += stream.rtp.packets + stream.rtcp.packets
+                if stream.rtp.source is not None:
+                    stream.check()
+        if packets != self._seen:
             self._seen = packets
             self._quiet_since = now
-        elif self.connected and timeout and now - self._quiet_since >= timeout and self._on_timeout is not None:
-            self._relay.clock.callLater(0, self._on_timeout)
-            self._on_timeout = None
+        elif self.connected and self._on_timeout is not None and timeout and now - self._quiet_since >= timeout:
+            if any(party.held for party in self._parties.values()):
+                self._quiet_since = now
+            else:
+                self._relay.clock.callLater(0, self._on_timeout)
+                self._on_timeout = None
 
     # Inside
 
@@ -280,6 +280,7 @@ class Session:
         if offered is not None:
             hearer.describe(offered, rate_from=document)
         speaker.describe(document, rate_from=document)
+        self._quiet_since = self._relay.clock.seconds()  # whoever comes back from hold gets the whole time
         other = target if source == CALLER else source
         if not self.connected or self.connected == other:
             self._hear(other)

@@ -33,6 +33,7 @@ class TrustTests(SynchronousTestCase):
             self.assertEqual(behind_nat.trust((private, 4000)), NAMED)
             self.assertEqual(behind_nat.trust(("8.8.4.4", 31337)), ADDRESS)
             self.assertEqual(behind_nat.trust(("1.1.1.1", 4000)), ELSEWHERE)
+            self.assertEqual(behind_nat.trust(("10.9.9.9", 4000)), STRANGER)  # a NAT would have hidden it
 
     def test_private_address_without_nat_admits_nobody_else(self) -> None:  # edge case 32
         self.assertEqual(latch("192.168.1.5", "192.168.1.5").trust(("192.168.1.6", 4000)), STRANGER)
