@@ -4,11 +4,11 @@
     net.sh up                                              (once, root)
     relaybench.py calltrack,rtpengine,direct --calls 300 --rounds 3
 
-Relays take turns within a round, so that the drift of the machine's speed hits them alike; compare the medians of one
-run only. The relay runs on CPU 1, the generator on CPU 0. Columns:
+Relays take turns within a round, so that the drift of the machine's speed hits them alike; compare the medians of
+one run only. The relay runs on CPU 1, the generator on CPU 0. Columns:
 
-    proc    user + system time of the relay's process per relayed packet, us. It holds one receive interrupt, that of the
-            packet it sends, because veth delivers on the sender's CPU.
+    proc    user + system time of the relay's process per relayed packet, us. It holds one receive interrupt, that of
+            the packet it sends, because veth delivers on the sender's CPU.
     all     generator + relay + kernel threads per packet, us; less the same of `direct` it is what relaying adds.
 
 A run during which the machine was used by others is marked NOISE and left out of the medians while a quiet one exists.
@@ -182,9 +182,8 @@ def summarise(results: list[dict]) -> None:
         medians[name] = statistics.median(run["relay_proc"]["us_per_pkt"] for run in runs)
         delay = statistics.median(run["lat_us"]["p50"] for run in runs)
         everything = statistics.median(run["all"] for run in runs)
-        print(
-            f"{name:10} median of {len(runs)}: proc {medians[name]:.2f} us/packet, all {everything:.2f}, delay p50 {delay:.0f} us"
-        )
+        print(f"{name:10} median of {len(runs)}: proc {medians[name]:.2f} us/packet, all {everything:.2f}", end="")
+        print(f", delay p50 {delay:.0f} us")
     if medians.get("rtpengine") and "calltrack" in medians:
         print(f"calltrack / rtpengine: {medians['calltrack'] / medians['rtpengine']:.2f}")
 
