@@ -11,7 +11,8 @@ from calltrack.calls.events import Cancelled
 from calltrack.calls.sides import Hearer, UsageSide, contact_line
 from calltrack.sip.agent import Agent
 from calltrack.sip.dialogs import Dialog
-from calltrack.sip.invite import SDP, InviteUsage
+from calltrack.sip.exchanges import SDP
+from calltrack.sip.invite import InviteUsage
 from calltrack.sip.message import Request
 from calltrack.sip.transactions import ServerTransaction
 from calltrack.sip.uri import parse_uri

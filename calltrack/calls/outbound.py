@@ -7,7 +7,7 @@ Failed, and after Answered in Ended.
 from __future__ import annotations
 
 import secrets
-from typing import Any, Callable, NamedTuple
+from typing import Callable, NamedTuple
 
 from twisted.internet import defer
 from twisted.logger import Logger
@@ -21,7 +21,8 @@ from calltrack.sip.dialogs import Dialog
 from calltrack.sip.digest import Credentials, DigestClient
 from calltrack.sip.flows import Flow
 from calltrack.sip.grammar import parse_params
-from calltrack.sip.invite import SDP, InviteUsage
+from calltrack.sip.exchanges import SDP
+from calltrack.sip.invite import InviteUsage
 from calltrack.sip.locating import NextHop
 from calltrack.sip.message import Response
 from calltrack.sip.transactions import ClientTransaction
@@ -40,6 +41,7 @@ class Destination(NamedTuple):
     trunk: str = ""  # name of the trunk it leaves by
     credentials: Credentials | None = None
     flow: Flow | None = None  # of a registered contact; then no next hop is looked for
+    route: tuple[bytes, ...] = ()  # Route values, of a contact that registered through proxies (RFC 3327)
 
 
 class Forwarded(NamedTuple):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from calltrack.calls.events import Acknowledged, Ended, Event, Informed, Reoffered
-from calltrack.sip.invite import Exchange, InviteUsage
+from calltrack.sip.exchanges import Exchange
+from calltrack.sip.invite import InviteUsage
 from calltrack.sip.uri import escape_user
 
 

@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Callable, Protocol
 
 from calltrack.errors import CalltrackError
 from calltrack.sip.dialogs import Dialog
+from calltrack.sip.exchanges import SDP, DialogRequest, Exchange
 from calltrack.sip.flows import Flow
 from calltrack.sip.message import Request, Response
-from calltrack.sip.transactions import ClientTransaction, ServerTransaction
+from calltrack.sip.transactions import ServerTransaction
 from calltrack.timers import Timer
 
 if TYPE_CHECKING:
     from calltrack.sip.agent import Agent
     from calltrack.sip.digest import DigestClient
-
-SDP = b"Content-Type: application/sdp"
 
 
 class UsageUser(Protocol):
@@ -31,51 +30,6 @@ class UsageUser(Protocol):
     def acknowledged(self, sdp: bytes) -> None: ...
     def unacknowledged(self) -> None: ...
     def hung_up(self, cause: str) -> None: ...
-
-
-class Exchange:
-    """A request of the peer within the dialog that its user answers once, by `accept` or `refuse`. `withdrawn()`,
-    when the user has set it, is called if the peer takes it back; it is answered then."""
-
-    __slots__ = ("transaction", "usage", "withdrawn")
-
-    def __init__(self, usage: InviteUsage, transaction: ServerTransaction) -> None:
-        self.usage = usage
-        self.transaction = transaction
-        self.withdrawn: Callable[[], None] | None = None
-        transaction.user = self
-
-    @property
-    def request(self) -> Request:
-        return self.transaction.request
-
-    @property
-    def method(self) -> bytes:
-        return self.transaction.method
-
-    @property
-    def sdp(self) -> bytes:
-        return self.transaction.request.sdp
-
-    def accept(self, sdp: bytes = b"") -> None:
-        """200, with a description when there is one to give."""
-        if self.method == b"INVITE":
-            self.usage.accept(self.transaction, sdp)
-        elif self.method == b"UPDATE":
-            self.usage.agent.respond(self.transaction, 200, (*self.usage.contact, *((SDP,) if sdp else ())), sdp)
-        else:
-            self.usage.agent.respond(self.transaction, 200)
-        self.usage.settled(self)
-
-    def refuse(self, status: int, lines: tuple[bytes, ...] = ()) -> None:
-        self.usage.agent.respond(self.transaction, status, lines)
-        self.usage.settled(self)
-
-    def cancelled(self, cancel: Request) -> None:
-        """The peer takes a re-INVITE back (section 9.2)."""
-        self.refuse(487)
-        if self.withdrawn is not None:
-            self.withdrawn()
 
 
 class _Unacknowledged:
@@ -126,7 +80,7 @@ class InviteUsage:
         self.authorization: tuple[bytes, ...] = ()  # header lines of the INVITE that made the dialog
         self.ended = False
         self.offer: Exchange | None = None  # the peer's re-INVITE or UPDATE that is not answered yet
-        self._inviting: _Attempt | None = None  # our re-INVITE, until it is answered
+        self._inviting: DialogRequest | None = None  # our re-INVITE, until it is answered
         self._updating = False
         self._farewell: tuple[bytes, ...] | None = None  # header lines of a BYE that waits for an ACK
         self._unacked: dict[int, _Unacknowledged] | None = None  # by CSeq
@@ -336,14 +290,14 @@ class InviteUsage:
         extra: tuple[bytes, ...],
         body: bytes,
         done: Callable[[Response | None], None],
-    ) -> _Attempt:
+    ) -> DialogRequest:
         """Send a request within the dialog. `done` gets its final response, or None when none came or it
         could not be sent. 408 and 481 end the dialog (section 12.2.1.2)."""
         uri, lines = self.dialog.lines(method)
         lines += extra
         if self.credentials is not None:
             lines += [name + b": " + value for name, value in self.credentials.begin(method, uri)]
-        attempt = _Attempt(self, method, uri, lines, body, done)
+        attempt = DialogRequest(self, method, uri, lines, body, done)
         self.agent.with_flow(self.dialog, attempt.send, attempt.unsendable)
         return attempt
 
@@ -358,91 +312,3 @@ class InviteUsage:
 
     def _forget(self, _: None) -> None:
         self.agent.dialogs.pop(self.dialog.id, None)
-
-
-class _Attempt:
-    """One request within a dialog, sent again once when it is challenged and we have credentials."""
-
-    __slots__ = ("_body", "_cancelled", "_done", "_flow", "_lines", "_method", "_transaction", "_uri", "_usage")
-
-    def __init__(
-        self,
-        usage: InviteUsage,
-        method: bytes,
-        uri: bytes,
-        lines: list[bytes],
-        body: bytes,
-        done: Callable[[Response | None], None],
-    ) -> None:
-        self._usage = usage
-        self._method = method
-        self._uri = uri
-        self._lines = lines
-        self._body = body
-        self._done = done
-        self._transaction: ClientTransaction | None = None
-        self._cancelled = False
-
-    def send(self, flow: Flow) -> None:
-        usage = self._usage
-        if self._cancelled:
-            self._finish(None, "")
-            return
-        self._flow = flow
-        usage.agent.with_room(flow, self._lines, self._body, self._send_over)
-
-    def _send_over(self, flow: Flow) -> None:
-        usage = self._usage
-        self._transaction = usage.agent.layer.request(
-            flow, self._method, self._uri, self._lines, self._body, self, usage.dialog.call_id
-        )
-        if self._cancelled:
-            self._transaction.cancel()
-
-    def cancel(self) -> None:
-        """Of a re-INVITE: CANCEL it, now or before it is sent at all."""
-        self._cancelled = True
-        if self._transaction is not None:
-            self._transaction.cancel()
-
-    def unsendable(self, error: CalltrackError) -> None:
-        self._finish(None, str(error))
-
-    def failed(self, transaction: ClientTransaction, error: CalltrackError) -> None:
-        self._finish(None, str(error))
-
-    def responded(self, transaction: ClientTransaction, response: Response) -> None:
-        status = response.status
-        usage = self._usage
-        if status < 200:
-            return
-        if transaction.method == b"INVITE" and status < 300 and usage.repeat_ack(response.cseq[0]):
-            return
-        if status in (401, 407) and not self._cancelled and self._answer_challenge(response):
-            return
-        self._finish(response, f"{status} within the call" if status in (408, 481) else "")
-
-    def _answer_challenge(self, response: Response) -> bool:
-        credentials = self._usage.credentials
-        if credentials is None:
-            return False
-        name = b"www-authenticate" if response.status == 401 else b"proxy-authenticate"
-        other = b"proxy-authenticate" if response.status == 401 else b"www-authenticate"
-        answer = credentials.answer(
-            self._method, self._uri, response.status, response.all(name), response.all(other)
-        )
-        if answer is None:
-            return False
-        dialog = self._usage.dialog
-        dialog.local_cseq += 1
-        replaced = (b"CSeq: ", *(header + b": " for header, _ in answer))
-        self._lines = [line for line in self._lines if not line.startswith(replaced)]
-        self._lines.append(b"CSeq: %d %b" % (dialog.local_cseq, self._method))
-        self._lines += [header + b": " + value for header, value in answer]
-        self.send(self._flow)
-        return True
-
-    def _finish(self, response: Response | None, lost: str) -> None:
-        self._done(response)
-        if lost and self._method != b"BYE":
-            self._usage.peer_lost(lost)

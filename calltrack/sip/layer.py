@@ -15,8 +15,8 @@ from calltrack.errors import MalformedMessage, SIPError, TransportFailure
 from calltrack.sip import transactions as tx
 from calltrack.sip.flows import Address, Flow
 from calltrack.sip.locating import NextHop
-from calltrack.sip.message import Request, Response, Via, parse, serialise
-from calltrack.sip.transactions import ClientTransaction, ClientUser, ServerTransaction, Settings, respond
+from calltrack.sip.message import Request, Response, Via, parse, respond, serialise
+from calltrack.sip.transactions import ClientTransaction, ClientUser, ServerTransaction, Settings
 from calltrack.sip.transports import Transports
 from calltrack.timers import Timers
 

@@ -365,3 +365,37 @@ def serialise(start: bytes, lines: list[bytes], body: bytes = b"") -> bytes:
     if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
         raise UnsafeHeader("a header value contains CR, LF or NUL")
     return head + body
+
+
+def respond(
+    request: Request,
+    status: int,
+    lines: list[bytes] | tuple[bytes, ...] = (),
+    body: bytes = b"",
+    *,
+    to_tag: bytes = b"",
+    reason: bytes = b"",
+) -> bytes:
+    """The bytes of a response to `request` (section 8.2.6.2): Via, From, To, Call-ID, CSeq are copied,
+    and Record-Route into responses that make a dialog. `to_tag` is added to To where it has none, but for 100."""
+    head = [b"Via: " + via for via in request.all(b"via")]
+    to = request.get(b"to") or b""
+    if status > 100 and to_tag and not to_is_tagged(request):
+        to += b";tag=" + to_tag
+    head.append(b"From: " + (request.get(b"from") or b""))
+    head.append(b"To: " + to)
+    head.append(b"Call-ID: " + (request.get(b"call-id") or b""))
+    head.append(b"CSeq: " + (request.get(b"cseq") or b""))
+    if status == 100:  # section 8.2.6.1
+        head += [b"Timestamp: " + stamp for stamp in request.all(b"timestamp")]
+    elif status < 300:
+        head += [b"Record-Route: " + route for route in request.all(b"record-route")]
+    head += lines
+    return serialise(b"SIP/2.0 %d %b" % (status, reason or REASONS.get(status, b"Unknown")), head, body)
+
+
+def to_is_tagged(request: Request) -> bool:
+    try:
+        return bool(request.to.tag)
+    except MalformedMessage:
+        return False

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Protocol
 
-from calltrack.errors import CalltrackError, MalformedMessage, TransportFailure
+from calltrack.errors import CalltrackError, TransportFailure
 from calltrack.sip.flows import Flow
-from calltrack.sip.message import REASONS, Request, Response, serialise
+from calltrack.sip.message import Request, Response, respond, serialise, to_is_tagged
 from calltrack.timers import Timer
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class ServerTransaction(Transaction):
         event = SEND_1XX if status < 200 else SEND_2XX if status < 300 else SEND_FAILURE
         if (self.state, event) not in self._table:
             return False
-        if not self.to_tag and status > 100 and not _tagged(self.request):
+        if not self.to_tag and status > 100 and not to_is_tagged(self.request):
             self.to_tag = self.layer.tag_of(self.request)
         data = respond(self.request, status, lines, body, to_tag=self.to_tag, reason=reason)
         if status >= 200:
@@ -416,37 +416,3 @@ CLIENT = {
     (PROCEEDING, GET_FAILURE): (COMPLETED, (T._linger_t4, C._pass_up)),
     (COMPLETED, LINGERED): (TERMINATED, (T._forget,)),
 }
-
-
-def respond(
-    request: Request,
-    status: int,
-    lines: list[bytes] | tuple[bytes, ...] = (),
-    body: bytes = b"",
-    *,
-    to_tag: bytes = b"",
-    reason: bytes = b"",
-) -> bytes:
-    """The bytes of a response to `request` (section 8.2.6.2): Via, From, To, Call-ID, CSeq are copied,
-    and Record-Route into responses that make a dialog. `to_tag` is added to To where it has none, but for 100."""
-    head = [b"Via: " + via for via in request.all(b"via")]
-    to = request.get(b"to") or b""
-    if status > 100 and to_tag and not _tagged(request):
-        to += b";tag=" + to_tag
-    head.append(b"From: " + (request.get(b"from") or b""))
-    head.append(b"To: " + to)
-    head.append(b"Call-ID: " + (request.get(b"call-id") or b""))
-    head.append(b"CSeq: " + (request.get(b"cseq") or b""))
-    if status == 100:  # section 8.2.6.1
-        head += [b"Timestamp: " + stamp for stamp in request.all(b"timestamp")]
-    elif status < 300:
-        head += [b"Record-Route: " + route for route in request.all(b"record-route")]
-    head += lines
-    return serialise(b"SIP/2.0 %d %b" % (status, reason or REASONS.get(status, b"Unknown")), head, body)
-
-
-def _tagged(request: Request) -> bool:
-    try:
-        return bool(request.to.tag)
-    except MalformedMessage:
-        return False
