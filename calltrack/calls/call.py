@@ -349,6 +349,8 @@ class Call:
         for attempt in list(self._attempts.values()):
             attempt.stop()
         self._attempts.clear()
+        if self._changes is not None:
+            self._changes.abandon()
         line = (b"Reason: Q.850;cause=%d" % q850,) if q850 else ()
         self.caller.end(*line)
         if self.winner is not None:

@@ -14,6 +14,7 @@ class Reply(Protocol):
 
     method: bytes
     sdp: bytes
+    answered: bool  # also when the peer has taken the question back or is gone
     withdrawn: Callable[[], None] | None  # to be called when the peer does not want an answer any more
 
     def accept(self, sdp: bytes = b"") -> None: ...

@@ -44,6 +44,8 @@ class Renegotiation:
 
     def _offer(self, side: UsageSide, other: UsageSide, reply: Reply, sdp: bytes) -> None:
         def proposed(offer: bytes) -> None:
+            if reply.answered:
+                return  # taken back, or the call is over
             by_update = reply.method == b"UPDATE"
             change = other.usage.update if by_update else other.usage.reinvite
             reply.withdrawn = other.usage.withdraw
@@ -55,6 +57,8 @@ class Renegotiation:
                 return
             if response.cseq[1] == b"INVITE":
                 other.usage.ack(response.cseq[0])
+            if reply.answered:
+                return
             answer = self.media.answer(other.party, side.party, response.sdp, other.host, side.host)
             answer.addCallbacks(reply.accept, refuse).addErrback(_bug)
 
@@ -74,14 +78,24 @@ class Renegotiation:
                 reply.refuse(_told(response))
                 return
             number = response.cseq[0]
-            self.expect_answer(side, other, lambda answer: other.usage.ack(number, answer))
+            if reply.answered:
+                other.usage.ack(number)
+                return
             offer = self.media.offer(other.party, side.party, response.sdp, other.host, side.host)
-            offer.addCallbacks(reply.accept, lambda failure: refuse(failure, number)).addErrback(_bug)
+            offer.addCallbacks(offered, refuse, callbackArgs=(number,), errbackArgs=(number,)).addErrback(_bug)
+
+        def offered(offer: bytes, number: int) -> None:
+            if reply.answered:
+                other.usage.ack(number)
+            else:
+                self.expect_answer(side, other, lambda answer: other.usage.ack(number, answer))
+                reply.accept(offer)
 
         def refuse(failure: Failure, number: int) -> None:
-            self._awaiting.pop(side, None)
             other.usage.ack(number)
             reply.refuse(failure.value.status if failure.check(SIPError) else 500)
+            if not failure.check(SIPError):
+                _bug(failure)
 
         reply.withdrawn = other.usage.withdraw
         other.usage.reinvite(b"", answered)
@@ -108,6 +122,11 @@ class Renegotiation:
         if deliver is not None:
             deliver(sdp)
 
+    def abandon(self) -> None:
+        """The call is over: who waits for an answer in an ACK gets the ACK without it."""
+        for side in list(self._awaiting):
+            self.acknowledged(side, b"")
+
     @staticmethod
     def informed(other: UsageSide, reply: Any) -> None:
         """Pass an INFO on with what says how its body is meant, and the answer back."""
@@ -132,6 +151,8 @@ def _told(response: Response | None) -> int:
     """The failure that the asking side is told."""
     if response is None:
         return 408
+    if response.status == 503:  # section 16.7: of another element, for which ours must not be shunned
+        return 500
     return 488 if response.status in (401, 407) or response.status < 400 else response.status
 
 

@@ -41,6 +41,11 @@ class Exchange:
     def sdp(self) -> bytes:
         return self.transaction.request.sdp
 
+    @property
+    def answered(self) -> bool:
+        """Whether it has its answer, be it because the peer took it back or hung up."""
+        return self.transaction.answered
+
     def accept(self, sdp: bytes = b"") -> None:
         """200, with a description when there is one to give."""
         if self.method == b"INVITE":
