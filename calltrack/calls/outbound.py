@@ -123,14 +123,17 @@ class OutboundSide(UsageSide):
 
     def start(self) -> None:
         """Look for next hops and try them in turn."""
-        if self.destination.flow is not None:
-            self._invite_over(self.destination.flow).addErrback(self._hop_failed).addErrback(_bug)
-            return
         try:
-            hops = self._agent.next_hops(parse_uri(self.destination.next_hop))
+            uri = parse_uri(self.destination.next_hop)
         except MalformedMessage as problem:
-            hops = defer.fail(problem)
-        hops.addCallbacks(self._resolved, self._unresolvable).addErrback(_bug)
+            self._fail(Failed(0, str(problem)))
+            return
+        flow = self.destination.flow or self._agent.flow_now(uri)
+        if flow is not None:
+            self._invite_over(flow).addErrback(self._hop_failed).addErrback(_bug)
+        else:
+            hops = self._agent.next_hops(uri)
+            hops.addCallbacks(self._resolved, self._unresolvable).addErrback(_bug)
 
     def _resolved(self, hops: list[NextHop]) -> None:
         self._hops = list(hops)
@@ -244,7 +247,6 @@ class OutboundSide(UsageSide):
 
     def _success(self, transaction: ClientTransaction, response: Response) -> None:
         number = response.cseq[0]
-        self._transaction = None
         usage = self._early_usage(transaction, response)
         if usage is None:
             log.info("a 2xx without To tag or Contact from {host} makes no dialog", host=self.host)
@@ -334,6 +336,9 @@ class OutboundSide(UsageSide):
         self._sdp = b""
         self._offer = _no_offer
         self._hops = []
+        self._drop_early(keep=self.usage)
+        if self._transaction is not None:  # what it still brings, the agent declines
+            self._transaction.user, self._transaction = self._agent, None
 
     def end(self, *lines: bytes) -> None:
         """BYE when answered (acknowledging it first), else CANCEL."""

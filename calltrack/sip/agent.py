@@ -12,15 +12,15 @@ from twisted.internet import defer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from calltrack.errors import CalltrackError, MalformedMessage, TransportFailure
+from calltrack.errors import CalltrackError, MalformedMessage, TransportFailure, Unresolvable
 from calltrack.sip.dialogs import Dialog
 from calltrack.sip.flows import Address, Flow
-from calltrack.sip.invite import InviteUsage
+from calltrack.sip.invite import UNHEARD, InviteUsage
 from calltrack.sip.layer import Refusal, TransactionLayer
-from calltrack.sip.locating import NextHop
+from calltrack.sip.locating import NextHop, literal
 from calltrack.sip.message import Request, Response
 from calltrack.sip.resolver import Resolver
-from calltrack.sip.transactions import ServerTransaction, Settings
+from calltrack.sip.transactions import ClientTransaction, ServerTransaction, Settings
 from calltrack.sip.transports import Transports
 from calltrack.sip.uri import URI, parse_uri
 from calltrack.timers import Timers
@@ -190,6 +190,42 @@ class Agent:
     def answer_options(self, transaction: ServerTransaction) -> None:
         self.respond(transaction, 200, self._capabilities()[:-1])
 
+    def flow_now(self, uri: URI) -> Flow | None:
+        """The flow to a SIP URI when no name has to be looked up and no connection to be made; else None."""
+        if not uri.host or uri.scheme != b"sip" or (uri.transport or b"udp") != b"udp":
+            return None
+        try:
+            hop = literal(uri.host.decode("ascii"), uri.port, "udp" if uri.transport else None)
+        except Unresolvable:
+            return None
+        return self.transports.flow_now(hop) if hop is not None else None
+
+    def decline(self, response: Response, flow: Flow) -> None:
+        """End the dialog of a 2xx to an INVITE of ours that nobody waits for any more, such as another fork's
+        after the call (section 13.2.2.4): ACK, and BYE. All that it takes is in the response."""
+        try:
+            local, tag = response.get(b"from") or b"", response.from_.tag
+            number = response.cseq[0]
+            dialog = Dialog.of_client(response, local, tag, number, flow)
+        except MalformedMessage:
+            return  # it makes no dialog, and its sender will give up without ACK
+        usage = self.dialogs.get(dialog.id)
+        if usage is not None:  # the same 2xx again
+            usage.repeat_ack(number)
+            return
+        usage = InviteUsage(self, dialog, UNHEARD, ())
+        usage.ack(number)
+        usage.bye()
+
+    # As the user of client transactions whose call is over
+
+    def responded(self, transaction: ClientTransaction, response: Response) -> None:
+        if 200 <= response.status < 300:
+            self.decline(response, transaction.flow)
+
+    def failed(self, transaction: ClientTransaction, error: CalltrackError) -> None:
+        """Nobody waits for it."""
+
     def next_hops(self, uri: URI) -> defer.Deferred[list[NextHop]]:
         """The next hops of a SIP URI, best first (RFC 3263). Fails with Unresolvable."""
         transport = uri.transport.decode("ascii", "replace") if uri.transport else None
@@ -226,8 +262,11 @@ class Agent:
         except MalformedMessage as problem:
             failed(problem)
             return
-        if dialog.keeps_flow(uri):
-            send(dialog.flow)
+        flow = dialog.flow if dialog.keeps_flow(uri) else None
+        if flow is None and not dialog.flow.reliable:
+            flow = self.flow_now(uri)
+        if flow is not None:
+            send(flow)
             return
 
         def connect(hops: list[NextHop]) -> defer.Deferred[Flow]:

@@ -22,6 +22,7 @@ log = Logger()
 
 FIRST_MESSAGE_TIME = 10.0  # seconds a TCP peer has to finish each message it has begun, and its first
 MAX_UNSENT = 256 * 1024  # bytes a TCP peer may leave unread before it is cut off
+MAX_FLOWS = 4096  # UDP flows that are remembered for a socket
 DATAGRAMS = 65535  # largest datagram to read; Twisted's default of 8192 truncates silently
 
 
@@ -44,13 +45,14 @@ def check_address(host: str, port: int) -> Address:
 class Flow:
     """One way to a peer. `transport`: "udp" or "tcp"; `remote` and `local`: Address."""
 
-    __slots__ = ("_write", "local", "remote", "reliable", "transport")
+    __slots__ = ("_write", "local", "remote", "reliable", "sent_by", "transport")
 
     def __init__(self, transport: str, local: Address, remote: Address, write: Callable[[bytes, Any], None]):
         self.transport = transport
         self.reliable = transport != "udp"
         self.local = local
         self.remote = remote
+        self.sent_by = b""  # `host:port` that the peer reaches us at, once `Transports` has worked it out
         self._write = write
 
     def send(self, data: bytes) -> None:
@@ -60,6 +62,10 @@ class Flow:
     @property
     def open(self) -> bool:
         return True
+
+    def to_port(self, port: int) -> Flow:
+        """A flow to another port of the same peer."""
+        return Flow(self.transport, self.local, Address(self.remote.host, port), self._write)
 
     def __repr__(self) -> str:
         return f"<{self.transport} flow to {self.remote.host} port {self.remote.port}>"
@@ -78,6 +84,7 @@ class UDPSocket(protocol.DatagramProtocol):
         self._received = received
         self.local = Address("", 0)
         self.dropped = 0  # datagrams the kernel did not take
+        self._flows: dict[tuple[str, int], Flow] = {}  # by remote address: a trunk's messages share one
 
     def startProtocol(self) -> None:
         host = self.transport.getHost()
@@ -89,12 +96,18 @@ class UDPSocket(protocol.DatagramProtocol):
         if len(datagram) < 8:  # CRLF keep-alives and STUN crumbs
             return
         try:
-            self._received(datagram, Flow("udp", self.local, Address(addr[0], addr[1]), self.write))
+            self._received(datagram, self._flows.get(addr) or self.flow(Address(addr[0], addr[1])))
         except Exception:  # a bug of ours must cost one message, not the socket
             log.failure("could not process a datagram from {addr}", addr=addr)
 
     def flow(self, remote: Address) -> Flow:
-        return Flow("udp", self.local, remote, self.write)
+        """The flow to an address that `check_address` has let pass."""
+        flow = self._flows.get(remote)
+        if flow is None:
+            if len(self._flows) >= MAX_FLOWS:
+                self._flows.clear()  # they are only shared, not needed: whoever has one keeps it
+            flow = self._flows[remote] = Flow("udp", self.local, remote, self.write)
+        return flow
 
     def write(self, data: bytes, remote: Address) -> None:
         try:

@@ -32,6 +32,27 @@ class UsageUser(Protocol):
     def hung_up(self, cause: str) -> None: ...
 
 
+class _Unheard:
+    """The user of a usage that only has to end."""
+
+    def reoffered(self, exchange: Exchange) -> None:
+        exchange.refuse(481)
+
+    informed = reoffered
+
+    def acknowledged(self, sdp: bytes) -> None:
+        pass
+
+    def unacknowledged(self) -> None:
+        pass
+
+    def hung_up(self, cause: str) -> None:
+        pass
+
+
+UNHEARD = _Unheard()
+
+
 class _Unacknowledged:
     """A 2xx to INVITE that is resent until its ACK comes (section 13.3.1.4)."""
 

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from calltrack.errors import MalformedMessage, SIPError, TransportFailure
 from calltrack.sip import transactions as tx
-from calltrack.sip.flows import Address, Flow
+from calltrack.sip.flows import Flow
 from calltrack.sip.locating import NextHop
 from calltrack.sip.message import Request, Response, Via, parse, respond, serialise
 from calltrack.sip.transactions import ClientTransaction, ClientUser, ServerTransaction, Settings
@@ -304,5 +304,5 @@ def _answering(flow: Flow, via: Via, transports: Transports) -> Flow:
     port = via.port or 5060
     if port == flow.remote.port or via.host != flow.remote.host.encode("ascii"):
         return flow
-    return Flow("udp", flow.local, Address(flow.remote.host, port), flow._write)
+    return flow.to_port(port)
 

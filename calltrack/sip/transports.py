@@ -64,7 +64,6 @@ class Transports(StreamOwner):
         self._connections: dict[Address, Connection] = {}
         self._per_host: dict[str, int] = {}
         self._connecting: dict[Address, list[defer.Deferred]] = {}
-        self._shown: dict[tuple[str, str, int, str], tuple[str, int]] = {}
         self._sockets_to: dict[str, UDPSocket] = {}
 
     # Life
@@ -106,6 +105,15 @@ class Transports(StreamOwner):
         ]
 
     # Out
+
+    def flow_now(self, hop: NextHop) -> Flow | None:
+        """The flow to `hop` when there is one without waiting: by UDP. None else."""
+        if hop.transport != "udp":
+            return None
+        try:
+            return self._socket_to(hop.host).flow(check_address(hop.host, hop.port))
+        except TransportFailure:
+            return None
 
     def flow_to(self, hop: NextHop) -> defer.Deferred[Flow]:
         """Fires with a flow to `hop`: at once for UDP and for TCP with a connection, else when
@@ -160,15 +168,6 @@ class Transports(StreamOwner):
 
     def shown_address(self, flow: Flow) -> tuple[str, int]:
         """Host and port that the peer at the end of `flow` can reach us at: for Via and Contact."""
-        key = (flow.transport, flow.local.host, flow.local.port if flow.transport == "udp" else 0, flow.remote.host)
-        shown = self._shown.get(key)
-        if shown is None:
-            if len(self._shown) > 10_000:
-                self._shown.clear()
-            shown = self._shown[key] = self._work_out_address(flow)
-        return shown
-
-    def _work_out_address(self, flow: Flow) -> tuple[str, int]:
         local, port = flow.local
         if flow.transport != "udp":  # a connection we made has a port of its own; peers call back to a listener
             listeners = [at for at in self._tcp_listeners if (":" in at.host) == (":" in local)]
@@ -182,7 +181,9 @@ class Transports(StreamOwner):
 
     def sent_by(self, flow: Flow) -> bytes:
         """`host:port` for Via, Contact and the like."""
-        return host_port(*self.shown_address(flow)).encode("ascii")
+        if not flow.sent_by:
+            flow.sent_by = host_port(*self.shown_address(flow)).encode("ascii")
+        return flow.sent_by
 
     # In
 
