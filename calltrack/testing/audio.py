@@ -10,9 +10,8 @@ from struct import Struct
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import DatagramProtocol
-from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
 
 from calltrack.testing import tones
 
@@ -22,8 +21,6 @@ PCMU = 0  # payload type (RFC 3551 table 4)
 
 _HEADER = Struct(">BBHII")
 _VERSION_2 = 0x80
-
-log = Logger()
 
 
 class AudioStream(DatagramProtocol):
@@ -46,8 +43,9 @@ class AudioStream(DatagramProtocol):
         self._ssrc = secrets.randbits(32)
         self._sequence, self._timestamp = secrets.randbits(16), secrets.randbits(32)
         self._closed: Deferred[None] | None = None
-        self._pace = LoopingCall.withCount(self._send)
-        self._pace.clock = reactor
+        self._reactor = reactor
+        self._next: IDelayedCall | None = None  # frame to be sent
+        self._due = 0.0  # when
         self._port = reactor.listenUDP(0, self, interface=host, maxPacketSize=65535)
         self.port = self._port.getHost().port
 
@@ -55,8 +53,9 @@ class AudioStream(DatagramProtocol):
     def aim(self, host: str, port: int) -> None:
         """Send to this address from now on."""
         self._remote = (host, port)
-        if not self._pace.running:
-            self._pace.start(INTERVAL).addErrback(lambda bug: log.failure("an audio stream fell silent", bug))
+        if self._next is None:
+            self._due = self._reactor.seconds()
+            self._next = self._reactor.callLater(0, self._send)
 
     def play(self, frequency: float) -> None:
         """Play a tone of `frequency` Hz; 0 is silence, which is sent too."""
@@ -80,15 +79,17 @@ class AudioStream(DatagramProtocol):
 
     def close(self) -> Deferred[None]:
         """Stop. Fires with None when the port is free again; idempotent."""
-        if self._pace.running:
-            self._pace.stop()
+        if self._next is not None and self._next.active():
+            self._next.cancel()
         if self._closed is None:
             self._closed = maybeDeferred(self._port.stopListening)
         return self._closed
 
-    def _send(self, count: int) -> None:
-        for _ in range(count):  # more than one when the reactor was busy elsewhere
-            self._send_frame()
+    def _send(self) -> None:
+        """Send a frame and have the next one follow in time, also when the reactor was busy elsewhere."""
+        self._due += INTERVAL
+        self._next = self._reactor.callLater(max(0.0, self._due - self._reactor.seconds()), self._send)
+        self._send_frame()
 
     def _send_frame(self) -> None:
         timestamp, self._timestamp = self._timestamp, self._timestamp + FRAME & 0xFFFFFFFF
