@@ -183,7 +183,9 @@ class Lane:
             neighbour = source[0] == self.source[0] and trust != STRANGER
             if trust > self._trust or (silent and neighbour):
                 self.reopen()
-                return self._lock(source, trust)
+                locked = self._lock(source, trust)
+                drain(self._sock)  # anybody's, from the instant in which the lane was open
+                return locked
         return False
 
     # Inside

@@ -6,6 +6,7 @@ Knows where addresses, ports, the packet loop and the clock come together; what 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -57,7 +58,7 @@ class TwistedRelay:
             self.loop.stop()
         self.ports.close()
 
-    def open(self, call_id: str, on_timeout) -> Session:
+    def open(self, call_id: str, on_timeout: Callable[[], object] | None) -> Session:
         if not self._checking.running:
             raise MediaUnavailable("the relay is not running")
         if not self.ports.has_room(2):

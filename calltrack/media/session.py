@@ -5,7 +5,7 @@ Knows offers and answers (RFC 3264) and the media timeout; knows no SIP, and soc
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -180,7 +180,7 @@ class Session:
         "final",
     )
 
-    def __init__(self, relay: TwistedRelay, call_id: str, on_timeout) -> None:
+    def __init__(self, relay: TwistedRelay, call_id: str, on_timeout: Callable[[], object] | None) -> None:
         self._relay = relay
         self.call_id = call_id
         self._on_timeout = on_timeout
@@ -194,10 +194,12 @@ class Session:
 
     # IMediaSession
 
-    def offer(self, source, target, sdp, source_host, target_host, allow=()) -> Deferred:
+    def offer(
+        self, source: str, target: str, sdp: bytes, source_host: str, target_host: str, allow: tuple[str, ...] = ()
+    ) -> Deferred[bytes]:
         return self._outcome(self._offer, source, target, sdp, source_host, target_host, allow)
 
-    def answer(self, source, target, sdp, source_host, target_host) -> Deferred:
+    def answer(self, source: str, target: str, sdp: bytes, source_host: str, target_host: str) -> Deferred[bytes]:
         return self._outcome(self._answer, source, target, sdp, source_host, target_host)
 
     def connect(self, party: str) -> None:
@@ -254,7 +256,7 @@ class Session:
 
     # Inside
 
-    def _outcome(self, rewrite, *arguments) -> Deferred:
+    def _outcome(self, rewrite: Callable[..., bytes], *arguments) -> Deferred[bytes]:
         if self.final is not None:
             return fail(MediaUnavailable("the call's media is closed"))
         try:
