@@ -12,6 +12,7 @@ from typing import Iterable, NamedTuple, Protocol
 from calltrack.errors import MalformedMessage
 from calltrack.sip.message import Request
 from calltrack.sip.uri import parse_name_addr, parse_uri
+from calltrack.tracking.markers import clean_marker
 from calltrack.tracking.numbers import dialled_digits
 
 _WHERE = {"to": b"to", "p-called-party-id": b"p-called-party-id", "diversion": b"diversion"}
@@ -32,7 +33,7 @@ class Admission(NamedTuple):
     trunk: Trunk
     dialled: str  # E.164 digits; "" when the INVITE names no number
     caller: str  # E.164 digits, or the user as it came; "" when withheld
-    caller_name: bytes  # display name
+    caller_name: bytes  # display name in UTF-8, as safe and short as a marker
 
 
 class Admissions:
@@ -88,4 +89,5 @@ def caller_of(invite: Request, country: str) -> tuple[str, bytes]:
     user = uri.user.decode("utf-8", "replace")
     if uri.host == b"anonymous.invalid" or user.lower() in ("anonymous", "unknown", "unavailable", ""):
         return "", b""
-    return dialled_digits(user, country) or user[:64], who.display
+    name = clean_marker(who.display.decode("utf-8", "replace")).encode() if who.display else b""
+    return dialled_digits(user, country) or clean_marker(user)[:64], name

@@ -14,12 +14,13 @@ class Limit(NamedTuple):
 
 
 class _Use:
-    __slots__ = ("calls", "credit", "since")
+    __slots__ = ("calls", "credit", "full_at", "since")
 
     def __init__(self, now: float, credit: float) -> None:
         self.calls = 0
         self.credit = credit  # of a token bucket that holds one second's worth, at least one call
         self.since = now
+        self.full_at = now  # when the bucket is full again, if nobody takes of it
 
 
 class Limits:
@@ -28,6 +29,7 @@ class Limits:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._uses: dict[str, _Use] = {}
+        self._sweep_at = 256  # names
 
     def take(self, limits: Iterable[Limit]) -> str:
         """Count one call under all `limits`, or under none of them: returns the name of the limit that is
@@ -38,6 +40,8 @@ class Limits:
                 continue
             use = self._uses.get(limit.name)
             if use is None:
+                if len(self._uses) >= self._sweep_at:
+                    self._sweep(now)
                 use = self._uses[limit.name] = _Use(now, max(1.0, limit.per_second))
             if limit.per_second:
                 burst = max(1.0, limit.per_second)
@@ -50,14 +54,20 @@ class Limits:
                 return limit.name
             use.calls += 1
             use.credit -= 1.0
+            if limit.per_second:
+                use.full_at = now + (burst - use.credit) / limit.per_second
             taken.append(limit.name)
         return ""
+
+    def _sweep(self, now: float) -> None:
+        self._uses = {name: use for name, use in self._uses.items() if use.calls > 0 or use.full_at > now}
+        self._sweep_at = max(256, 2 * len(self._uses))
 
     def give_back(self, limits: Iterable[Limit]) -> None:
         """A call that `take` let in under the same `limits` is over."""
         for limit in limits:
             use = self._uses.get(limit.name)
-            if use is None:
+            if use is None or not (limit.at_once or limit.per_second):
                 continue
             use.calls -= 1
             if use.calls <= 0 and not limit.per_second:
