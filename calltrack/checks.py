@@ -75,6 +75,13 @@ def whole(low: int, high: int) -> Check:
     return check
 
 
+def flag(value: Any) -> bool:
+    """true or false."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{shown(value)} is neither true nor false")
+    return value
+
+
 def text(value: Any) -> str:
     """A string on one line."""
     if not isinstance(value, str):

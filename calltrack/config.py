@@ -17,6 +17,7 @@ from calltrack.calls.settings import CallsSettings, TrunkSettings
 from calltrack.checks import Check, HostPort, Listen
 from calltrack.errors import ConfigErrors
 from calltrack.media.settings import MediaSettings
+from calltrack.registrar.settings import RegistrarSettings
 
 
 class SIPSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sip: SIPSettings = SIPSettings()
     media: MediaSettings = MediaSettings()
     calls: CallsSettings = CallsSettings()
+    registrar: RegistrarSettings = RegistrarSettings()
     storage: StorageSettings = StorageSettings()
     web: WebSettings = WebSettings()
     trunks: tuple[TrunkSettings, ...] = ()
@@ -84,6 +86,17 @@ _SECTIONS: dict[str, tuple[type, dict[str, Check]]] = {
             "max_calls": checks.whole(0, 1_000_000),
             "stop_time": checks.number(0.1, 60, "seconds"),
             "header_prefix": checks.header_prefix,
+        },
+    ),
+    "registrar": (
+        RegistrarSettings,
+        {
+            "domains": checks.each(checks.host_name, alone=True),
+            "min_expires": checks.whole(1, 3600),
+            "max_expires": checks.whole(1, 604800),
+            "default_expires": checks.whole(1, 604800),
+            "max_contacts": checks.whole(1, 1000),
+            "require_public_source": checks.flag,
         },
     ),
     "storage": (
@@ -146,6 +159,11 @@ def load(text: str, source: str = "calltrack.toml") -> Settings:
     sip: SIPSettings | None = sections.get("sip")
     if sip and sip.t2 < sip.t1:
         errors.append(f"[sip] t2: {sip.t2:g} is less than t1, which is {sip.t1:g} (seconds)")
+    registrar = sections.get("registrar", RegistrarSettings())
+    for key in ("max_expires", "default_expires"):
+        if getattr(registrar, key) < registrar.min_expires:
+            given, least = getattr(registrar, key), registrar.min_expires
+            errors.append(f"[registrar] {key}: {given} is less than min_expires, which is {least} (seconds)")
     if errors:
         raise ConfigErrors(errors)
     return Settings(**sections)

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from calltrack.calls.admission import Admissions
 from calltrack.calls.call import Call
+from calltrack.calls.contacts import AccountContacts, LocationService
 from calltrack.calls.forwarding import Destinations
 from calltrack.calls.ladder import Ladder
 from calltrack.calls.limits import Limits
@@ -61,6 +62,7 @@ class CallEngine:
         scenarios: Any,
         relay: Any,
         ledger: Any,
+        phones: LocationService | None = None,
     ) -> None:
         trunks = tuple(trunks)
         self.timers = timers
@@ -70,11 +72,12 @@ class CallEngine:
         self.ledger = ledger
         self.limits = Limits(timers.now)
         self.lookup = Lookup(scenarios, timers, settings.lookup_budget)
-        self.destinations = Destinations(trunks)
+        self.destinations = Destinations(trunks, AccountContacts(phones) if phones is not None else None)
         self.calls: dict[str, Call] = {}
         self.counters: Counter[str] = Counter()
         self.agent: Agent = None  # type: ignore[assignment]  # until `connect`
         self._admissions = Admissions(trunks)
+        self._phones = phones
         self._watched: dict[bytes, tuple[Ladder, str]] = {}  # by Call-ID: ladder and party
         self._pending: dict[tuple[bytes, bytes, int], Call] = {}  # by what a merged INVITE has in common
         self._stopping = False
@@ -92,6 +95,10 @@ class CallEngine:
             self.counters["scanners"] += 1
             return Refusal(0)
         host = flow.remote.host
+        if self._phones is not None and self._phones.speaks_for_account(invite):
+            self.counters["calls_from_phones"] += 1
+            log.info("refused a call from {flow}: devices of an account can only be called", flow=flow)
+            return Refusal(403, (), b"Devices Of This Account Can Only Be Called")
         if self._admissions.trunk_of(host) is None:
             self.counters["strangers"] += 1
             log.info(
@@ -127,6 +134,10 @@ class CallEngine:
         call.call_ids.append(request.call_id)
         call.ladder.add(self.timers.now(), "caller", False, b"INVITE", b"INVITE", bool(request.body))
         call.begin()
+
+    def is_trunk(self, host: str) -> bool:
+        """Whether a source address is that of a trunk."""
+        return self._admissions.trunk_of(host) is not None
 
     # For the calls
 

@@ -125,7 +125,8 @@ def forwarded(
     to_user = route.dialled if "to" in addressing.dialled_in else None
     to_uri = destination.uri.partition(b";")[0]
     to = b"<%b>" % (with_user(to_uri, to_user) if to_user else to_uri)
-    common = [b"Max-Forwards: %d" % max_forwards, *tracking_headers(route)]
+    common = [b"Route: " + value for value in destination.route]
+    common += [b"Max-Forwards: %d" % max_forwards, *tracking_headers(route)]
     user = escape_user(who.user.encode())
     name = quote(who.name) + b" " if who.name else b""
 

@@ -16,12 +16,14 @@ from calltrack.cli.environment import Environment, Refused
 from calltrack.errors import CalltrackError
 
 COMMANDS = {  # name: (module:object, what it does)
+    "account": ("calltrack.cli.account:account", "Show a project's SIP account, set its password, disable it."),
     "call": ("calltrack.cli.calls:call", "List calls, show one with its ladder."),
     "check": ("calltrack.cli.check:check", "Say whether everything is ready for calls."),
     "db": ("calltrack.cli.db:db", "Migrate the database, back it up."),
     "demo": ("calltrack.cli.demo:demo", "Place a call through an engine of its own and show what happened."),
     "number": ("calltrack.cli.numbers:number", "Add, assign, list, remove substitution numbers."),
     "project": ("calltrack.cli.projects:project", "Add, edit, list, show projects."),
+    "registrations": ("calltrack.cli.account:registrations", "List the devices that are logged in."),
     "scenario": ("calltrack.cli.scenarios:scenario", "Add, edit, list, show, remove scenarios."),
 }
 

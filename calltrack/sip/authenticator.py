@@ -12,7 +12,7 @@ import secrets
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import NamedTuple
 
@@ -64,13 +64,14 @@ class Authenticator:
         self._used: OrderedDict[bytes, _Counts] = OrderedDict()  # by nonce, the oldest use first
         self._forgotten = float("-inf")  # nonces issued until then are not remembered any more, so not good any more
 
-    def challenge(self, stale: bool = False) -> list[bytes]:
-        """Values for WWW-Authenticate or Proxy-Authenticate headers, the strongest first (RFC 8760 section 2.4)."""
+    def challenge(self, stale: bool = False, algorithms: Iterable[str] = ALGORITHMS) -> list[bytes]:
+        """Values for WWW-Authenticate or Proxy-Authenticate headers, the strongest first (RFC 8760 section 2.4).
+        `algorithms`: fewer of ALGORITHMS, for a peer that cannot read them all."""
         mark = b", stale=true" if stale else b""
         return [
             b"Digest realm=%s, nonce=%s, algorithm=%s, qop=\"auth\"%s"
             % (quote(self._realm), quote(self._nonce()), algorithm.encode(), mark)
-            for algorithm in ALGORITHMS
+            for algorithm in algorithms
         ]
 
     def verify(self, value: bytes, method: bytes, lookup_ha1: Callable[[str, str], str | None]) -> Verdict:

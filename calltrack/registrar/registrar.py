@@ -1,0 +1,399 @@
+"""The registrar: who may log in to a project's account, who is logged in, and where calls to it ring.
+
+A REGISTER (RFC 3261 section 10.3) is judged before anything is kept of it, changes the bindings in memory, and is
+answered when the change is durable. Knows SIP, accounts and the parts beside it; must not know calls.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from email.utils import formatdate
+from itertools import groupby
+from typing import Any, Callable, NamedTuple, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from calltrack.errors import MalformedMessage, SIPError, StoreUnavailable, TransportFailure
+from calltrack.interfaces import IAccountStore, ILocationStore
+from calltrack.registrar.directory import Directory
+from calltrack.registrar.guard import Guard, is_public
+from calltrack.registrar.journal import Journal
+from calltrack.registrar.locations import Entry, Locations
+from calltrack.registrar.offers import Offers, offered_after
+from calltrack.registrar.registration import read
+from calltrack.registrar.settings import RegistrarSettings
+from calltrack.registrar.update import Origin, update
+from calltrack.sip.agent import Agent
+from calltrack.sip.authenticator import Authenticator, Outcome
+from calltrack.sip.digest import parse_credentials
+from calltrack.sip.flows import Address, Flow
+from calltrack.sip.grammar import quote
+from calltrack.sip.layer import Refusal
+from calltrack.sip.message import Request
+from calltrack.sip.scanners import is_scanner
+from calltrack.sip.transactions import ServerTransaction
+from calltrack.sip.uri import parse_uri
+from calltrack.timers import Timers
+from calltrack.tracking.bindings import AccountEvent, Binding
+
+log = Logger()
+
+EXTENSIONS = (b"path", b"outbound")
+FLOW_TIMER = 120  # seconds within which a device that keeps its flow open sends something (RFC 5626 section 4.4.1)
+MAX_LATE = 1000  # refusals that wait at once
+MAX_CREDENTIALS = 2  # of one request that are tried: one an algorithm
+RESTORE_AGAIN = 1.0  # seconds after which the store is asked again for the bindings of an earlier run
+
+
+class Reachable(NamedTuple):
+    """A registered contact that can be called now."""
+
+    uri: bytes  # Request-URI, as it was registered
+    route: tuple[bytes, ...]  # Route values on the way to it
+    flow: Flow
+    device: str
+
+
+class Network(Protocol):
+    """What the registrar needs of `calltrack.sip.transports.Transports`."""
+
+    closed: Callable[[Flow], None]
+
+    def udp_flow(self, local: Address, remote: Address) -> Flow: ...
+    def shown_address(self, flow: Flow) -> tuple[str, int]: ...
+
+
+class Registrar:
+    """`wall`: seconds since the Unix epoch; everything else is timed by `timers`. `secret` signs nonces.
+    `trusted(host)`: whether a source is a trunk, which is never shut out.
+
+    `observers` are called with each `AccountEvent`; what they raise is logged.
+    """
+
+    def __init__(
+        self,
+        timers: Timers,
+        wall: Callable[[], float],
+        settings: RegistrarSettings,
+        domain: str,
+        accounts: IAccountStore,
+        locations: ILocationStore,
+        network: Network,
+        secret: bytes,
+        trusted: Callable[[str], bool] = lambda host: False,
+    ) -> None:
+        self.timers = timers
+        self.settings = settings
+        self.domain = domain
+        self.counters: Counter[str] = Counter()
+        self.observers: list[Callable[[AccountEvent], Any]] = []
+        self.directory = Directory(accounts, timers, domain, self._drop_disabled)
+        self.locations = Locations(timers, self._expired)
+        self.guard = Guard(timers.now, trusted)
+        self._offers = Offers()
+        self._wall = wall
+        self._store = locations
+        self._network = network
+        self._journal = Journal(locations, timers)
+        self._authenticator = Authenticator(domain, timers.now, secret)
+        self._domains = {name.encode() for name in (domain, *settings.domains)}
+        self._restored = False
+        self._late = 0
+        self._agent: Agent = None  # type: ignore[assignment]  # until `connect`
+        network.closed = self._closed
+
+    # Life
+
+    def connect(self, agent: Agent) -> None:
+        """Take the agent whose registrar this is."""
+        self._agent = agent
+        agent.registrar = self
+
+    def start(self) -> Deferred[None]:
+        """Read accounts and the bindings of an earlier run. Fires with None after the first attempt; as long as the
+        store is away it is asked again, and devices are told to come later."""
+        return self.directory.start().addCallback(self._restore)
+
+    def stop(self) -> Deferred[None]:
+        """Bring what is still to be written into the store. Fires with None."""
+        self.directory.stop()
+        return self._journal.stop()
+
+    def _restore(self, _: None) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._read_bindings())
+
+    async def _read_bindings(self) -> None:
+        try:
+            bindings = await self._store.list() if self.directory.loaded else None
+        except StoreUnavailable as error:
+            log.error("bindings of an earlier run cannot be read: {error}", error=error)
+            bindings = None
+        if bindings is None:
+            self.timers.after(RESTORE_AGAIN, lambda _: self._restore(None).addErrback(_bug))
+            return
+        now = self._wall()
+        gone = []
+        for binding in bindings:
+            left = min(binding.expires_at - now, self.settings.max_expires)
+            if left <= 0 or binding.transport != "udp":  # connections ended with the process that had them
+                gone.append((binding, "expired" if left <= 0 else "engine restarted"))
+            else:
+                self.locations.put(binding, left)
+        self._restored = True
+        self._journal.write((), [binding for binding, _ in gone])
+        for binding, reason in gone:
+            self._tell("account.unregistered", binding, reason)
+        self._drop_disabled()
+        if bindings:
+            log.info("{count} devices are registered from an earlier run", count=len(self.locations))
+
+    # Judging a REGISTER: nothing is kept of one that is refused
+
+    def admit(self, register: Request, flow: Flow) -> Refusal | None:
+        """As RegistrarUser.admit. Scanners, and sources that are shut out, get no answer."""
+        host = flow.remote.host
+        if is_scanner(register) or self.guard.shut_out(host):
+            self.counters["ignored"] += 1
+            return Refusal(0)
+        if self.settings.require_public_source and not is_public(host):
+            self.counters["private"] += 1
+            log.info("refused a registration from {host}: require_public_source is set", host=host)
+            return Refusal(403, (), b"Registrations From Private Addresses Are Refused (%b)" % host.encode())
+        try:
+            return self._judge(register, flow)
+        except MalformedMessage as problem:
+            return Refusal(400, (), b"Bad Request (%b)" % problem.detail.encode("ascii", "replace"))
+
+    def _judge(self, register: Request, flow: Flow) -> Refusal | None:
+        if not self._is_ours(parse_uri(register.uri).host, flow):
+            return Refusal(404)  # section 21.4.5: the domain in the Request-URI is none of ours
+        unknown = [tag for tag in register.tokens(b"require") if tag not in EXTENSIONS]
+        if unknown:
+            return Refusal(420, (b"Unsupported: " + b", ".join(unknown),))
+        if not self._restored:
+            return Refusal(503, (_retry_after(),))
+        return self._authenticate(register, flow)
+
+    def _authenticate(self, register: Request, flow: Flow) -> Refusal | None:
+        host, realm = flow.remote.host, self.domain.encode()
+        values = [v for v in register.all(b"authorization") if parse_credentials(v).get(b"realm") == realm]
+        if not values:
+            if self.guard.may_ask(host):
+                return self._challenge(self._offers.for_request(register, host))
+            self.counters["ignored"] += 1
+            return Refusal(0)
+        self._offers.answered(register, host)
+        algorithms = offered_after(values)
+        for value in values[:MAX_CREDENTIALS]:
+            verdict = self._authenticator.verify(value, b"REGISTER", self.directory.ha1)
+            if verdict.outcome is not Outcome.WRONG:
+                break
+        if verdict.outcome is Outcome.WRONG:
+            self.counters["wrong_credentials"] += 1
+            return self._wrong(register, flow, hash(tuple(values)), algorithms)
+        if verdict.outcome is Outcome.STALE:
+            return self._challenge(algorithms, stale=True)
+        to = parse_uri(register.to.uri)
+        if not self._is_ours(to.host, flow):
+            return Refusal(404)  # section 10.3 step 5
+        if to.user.decode("utf-8", "replace") != verdict.username:
+            return Refusal(403, (), b"Another User's Account")  # section 10.3 step 4
+        return None
+
+    def _challenge(self, algorithms: tuple[str, ...], stale: bool = False) -> Refusal:
+        self.counters["challenges"] += 1
+        values = self._authenticator.challenge(stale, algorithms)
+        return Refusal(401, tuple(b"WWW-Authenticate: " + value for value in values))
+
+    def _wrong(self, register: Request, flow: Flow, mark: int, algorithms: tuple[str, ...]) -> Refusal:
+        """Wrong credentials: the answer is the one for no credentials, sooner or later."""
+        delay = self.guard.failed(flow.remote.host, mark)
+        if delay is None or (delay and self._late >= MAX_LATE):
+            return Refusal(0)
+        log.info("wrong user name or password from {host}", host=flow.remote.host)
+        if not delay:
+            return self._challenge(algorithms)
+        self._late += 1
+        self.timers.after(delay, self._refuse_late, (register, flow, algorithms))
+        return Refusal(0)
+
+    def _refuse_late(self, refused: tuple[Request, Flow, tuple[str, ...]]) -> None:
+        register, flow, algorithms = refused
+        self._late -= 1
+        self._agent.layer.refuse(register, flow, self._challenge(algorithms))
+
+    def _is_ours(self, host: bytes, flow: Flow) -> bool:
+        """Whether a domain is served here: by name, or as the address that the device reached us at."""
+        if host in self._domains:
+            return True
+        return host.decode("ascii", "replace") in (flow.local.host, self._network.shown_address(flow)[0])
+
+    def speaks_for_account(self, request: Request) -> bool:
+        """Whether a request says that it comes from a device of an account here."""
+        try:
+            who = parse_uri(request.from_.uri)
+        except MalformedMessage:
+            return False
+        return who.host in self._domains and self.directory.account(who.user.decode("utf-8", "replace")) is not None
+
+    # Serving it
+
+    def registering(self, transaction: ServerTransaction) -> None:
+        """As RegistrarUser.registering: of a user whose credentials were right."""
+        request, flow = transaction.request, transaction.flow
+        try:
+            account = self.directory.account(parse_uri(request.to.uri).user.decode())
+            assert account is not None  # or its credentials could not have been right
+            registration = read(request, self.settings)
+            origin = self._origin(account.project, request, flow)
+            current = [entry.binding for entry in self.locations.of(account.project)]
+            change = update(current, registration, origin, self.settings.max_contacts)
+        except SIPError as problem:
+            lines = tuple(b"%b: %b" % header for header in problem.headers)
+            log.info("refused a registration from {flow}: {problem}", flow=flow, problem=problem)
+            reason = f"{problem.reason} ({problem.detail})" if problem.detail else problem.reason
+            self._agent.respond(transaction, problem.status, lines, reason=reason.encode("ascii", "replace"))
+            return
+        for binding in change.removed:
+            self.locations.remove(binding)
+        for binding in change.saved:
+            self.locations.put(binding, binding.expires_at - origin.now, flow if flow.reliable else None)
+
+        def done(durable: bool) -> None:
+            self._answer(transaction, account.project, registration.outbound, durable)
+
+        for binding in change.came:
+            self._tell("account.registered", binding)
+        for binding in change.left:
+            self._tell("account.unregistered", binding, "logged out")
+        if change.saved or change.removed:
+            self.counters["registrations"] += 1
+            self._journal.write(change.saved, change.removed, done)
+        else:
+            done(True)
+
+    def _origin(self, project: int, request: Request, flow: Flow) -> Origin:
+        return Origin(
+            project=project,
+            transport=flow.transport,
+            host=flow.remote.host,
+            port=flow.remote.port,
+            local=f"{flow.local.host}:{flow.local.port}",
+            symmetric=flow.reliable or b"rport" in request.via.params,
+            now=self._wall(),
+        )
+
+    def _answer(self, transaction: ServerTransaction, project: int, outbound: bool, durable: bool) -> None:
+        if not durable:
+            self._agent.respond(transaction, 503, (_retry_after(),))
+            return
+        now = self.timers.now()
+        lines = [_contact_line(entry, now) for entry in self.locations.of(project)]
+        lines += [b"Path: " + value for value in transaction.request.all(b"path")]
+        if outbound:
+            lines += (b"Require: outbound", b"Flow-Timer: %d" % FLOW_TIMER)
+        lines += (b"Supported: " + b", ".join(EXTENSIONS), b"Date: " + formatdate(self._wall(), usegmt=True).encode())
+        self._agent.respond(transaction, 200, tuple(lines))
+
+    # What ends bindings besides REGISTER
+
+    def _expired(self, bindings: list[Binding]) -> None:
+        self._gone(bindings, "expired")
+
+    def _closed(self, flow: Flow) -> None:
+        """A connection is gone, and with it the devices that were reached over it."""
+        self._drop(self.locations.over(flow), "connection closed")
+
+    def _drop_disabled(self) -> None:
+        for project in self.locations.projects():
+            account = self.directory.account_of(project)
+            if account is None or not account.enabled:
+                self._drop([entry.binding for entry in self.locations.of(project)], "account disabled")
+
+    def _drop(self, bindings: list[Binding], reason: str) -> None:
+        for binding in bindings:
+            self.locations.remove(binding)
+        if bindings:
+            self._gone(bindings, reason)
+
+    def _gone(self, bindings: list[Binding], reason: str) -> None:
+        self._journal.write((), bindings)
+        for binding in bindings:
+            self._tell("account.unregistered", binding, reason)
+
+    def _tell(self, kind: Any, binding: Binding, reason: str = "") -> None:
+        account = self.directory.account_of(binding.project)
+        event = AccountEvent(
+            type=kind,
+            at=round(self._wall() * 1000),
+            project=binding.project,
+            user=account.user if account is not None else "",
+            contact=binding.contact,
+            device=binding.device,
+            source=binding.source,
+            transport=binding.transport,
+            reason=reason,
+        )
+        self.counters[kind] += 1
+        log.info(
+            "{event.type} {event.user} of project {event.project}: {device} from {event.source} by {event.transport}"
+            " {event.reason}",
+            event=event,
+            device=event.device or "a device without a name",
+        )
+        for observer in self.observers:
+            try:
+                observer(event)
+            except Exception:
+                log.failure("telling {observer} about {kind} failed", observer=observer, kind=kind)
+
+    # For calls
+
+    def reachable(self, project: int) -> list[list[Reachable]]:
+        """The contacts of a project's account that can be called now, those of one preference together, the most
+        preferred first (section 16.6: by q-value)."""
+        entries = sorted(self.locations.of(project), key=lambda entry: -entry.binding.q)
+        rounds = (self._reachable(group) for _, group in groupby(entries, key=lambda entry: entry.binding.q))
+        return [contacts for contacts in rounds if contacts]
+
+    def _reachable(self, entries: Any) -> list[Reachable]:
+        found = []
+        for entry in entries:
+            binding = entry.binding
+            try:
+                flow = entry.flow or self._udp_flow(binding)
+            except TransportFailure as problem:
+                log.warn("cannot call {contact}: {problem}", contact=binding.contact, problem=problem)
+                continue
+            if flow.open:
+                route = tuple(value.encode() for value in binding.path)
+                found.append(Reachable(binding.contact.encode(), route, flow, binding.device))
+        return found
+
+    def _udp_flow(self, binding: Binding) -> Flow:
+        host, _, port = binding.local.rpartition(":")
+        return self._network.udp_flow(Address(host, int(port)), Address(binding.host, binding.reach))
+
+
+def _contact_line(entry: Entry, now: float) -> bytes:
+    """A binding as the answer lists it, with the whole seconds that it has left."""
+    binding = entry.binding
+    line = b"Contact: <%b>;expires=%d" % (binding.contact.encode(), max(0, -int(-(entry.expires - now) // 1)))
+    if binding.q != 1000:
+        line += b";q=%.3f" % (binding.q / 1000)
+    if binding.instance:
+        line += b";+sip.instance=" + quote(binding.instance.encode())
+    if binding.reg_id:
+        line += b";reg-id=%d" % binding.reg_id
+    return line
+
+
+def _retry_after() -> bytes:
+    return b"Retry-After: %d" % random.randint(5, 20)
+
+
+def _bug(failure: Failure) -> None:
+    log.failure("restoring bindings failed", failure=failure)
