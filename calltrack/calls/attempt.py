@@ -40,10 +40,13 @@ class Attempt:
         self._ring_time: Timer | None = None
         self.over = False
 
-    def ring(self, rounds: list[list[Destination]]) -> None:
-        """Ring the first round; the ring time is the target's, for all rounds together."""
-        self._rounds = [destinations for destinations in rounds if destinations]
+    def start(self) -> None:
+        """From now on the ring time counts: for finding the destinations and for all their rounds together."""
         self._ring_time = self._timers.after(self.target.ring_time, self._time_is_up)
+
+    def ring(self, rounds: list[list[Destination]]) -> None:
+        """Ring the first round."""
+        self._rounds = [destinations for destinations in rounds if destinations]
         self._next_round()
 
     def fail(self, outcome: Outcome) -> None:

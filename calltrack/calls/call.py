@@ -155,12 +155,16 @@ class Call:
             if attempt.over or self.state != HUNTING:
                 continue
             self.target = attempt.target.label
+            attempt.start()
             rounds = self._engine.destinations.of(attempt.target, self.route)
             rounds.addCallback(attempt.ring).addErrback(self._no_destination, attempt).addErrback(_bug)
 
     def _no_destination(self, failure: Failure, attempt: Attempt) -> None:
-        failure.trap(CalltrackError)
-        attempt.fail(Outcome("CHANUNAVAIL", 480, str(failure.value), 20))
+        if failure.check(CalltrackError):
+            attempt.fail(Outcome("CHANUNAVAIL", 480, str(failure.value), 20))
+        else:
+            attempt.fail(Outcome("CONGESTION", 500, "a bug, see the log", 41))
+            failure.raiseException()
 
     def side_for(self, attempt: Attempt, destination: Destination) -> OutboundSide | Outcome:
         """A side for one destination of a target, within the limits of target and trunk."""
