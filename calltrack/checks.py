@@ -15,7 +15,7 @@ from calltrack.tracking.targets import parse_sip_address
 
 Check = Callable[[Any], Any]
 
-TRANSPORTS = ("udp", "tcp")  # that `[sip] listen` may name
+TRANSPORTS = ("udp", "tcp", "tls")  # that `[sip] listen` may name
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?)+\Z")
 
 
@@ -32,7 +32,7 @@ class HostPort(NamedTuple):
 class Listen(NamedTuple):
     """Where SIP listens."""
 
-    transport: str  # "udp" or "tcp"
+    transport: str  # "udp", "tcp" or "tls"
     host: str  # address literal
     port: int  # 0 = any
 
@@ -167,7 +167,7 @@ def listen(value: Any) -> Listen:
     """``transport:address:port``."""
     transport, _, rest = text(value).partition(":")
     if transport.lower() not in TRANSPORTS:
-        raise ValueError(f"{shown(value)} does not begin with udp: or tcp:, as in udp:0.0.0.0:5060")
+        raise ValueError(f"{shown(value)} does not begin with udp:, tcp: or tls:, as in udp:0.0.0.0:5060")
     where = host_port(rest)
     return Listen(transport.lower(), where.host, where.port)
 

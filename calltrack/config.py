@@ -31,6 +31,13 @@ class SIPSettings(msgspec.Struct, frozen=True, kw_only=True):
     t4: float = 5.0  # seconds: longest life of a message in the network
 
 
+class TLSSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``[tls]``: what TLS listens with. The files are opened by the service."""
+
+    certificate: str = ""  # PEM file: the certificate and its chain
+    key: str = ""  # PEM file: the private key
+
+
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``[storage]``: where the catalog and the call records are kept."""
 
@@ -48,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be configured."""
 
     sip: SIPSettings = SIPSettings()
+    tls: TLSSettings = TLSSettings()
     media: MediaSettings = MediaSettings()
     calls: CallsSettings = CallsSettings()
     registrar: RegistrarSettings = RegistrarSettings()
@@ -66,6 +74,13 @@ _SECTIONS: dict[str, tuple[type, dict[str, Check]]] = {
             "t1": checks.number(0.01, 5, "seconds"),
             "t2": checks.number(0.05, 60, "seconds"),
             "t4": checks.number(0.05, 60, "seconds"),
+        },
+    ),
+    "tls": (
+        TLSSettings,
+        {
+            "certificate": checks.some_text,
+            "key": checks.some_text,
         },
     ),
     "media": (
@@ -159,6 +174,11 @@ def load(text: str, source: str = "calltrack.toml") -> Settings:
     sip: SIPSettings | None = sections.get("sip")
     if sip and sip.t2 < sip.t1:
         errors.append(f"[sip] t2: {sip.t2:g} is less than t1, which is {sip.t1:g} (seconds)")
+    tls = sections.get("tls", TLSSettings())
+    place = next((place for place in (sip.listen if sip else ()) if place.transport == "tls"), None)
+    for key in ("certificate", "key"):
+        if not getattr(tls, key) and (place or tls.certificate or tls.key) and not _has_error(errors, f"[tls] {key}:"):
+            errors.append(f"[tls] {key}: is missing" + (f", but [sip] listen has {place}" if place else ""))
     registrar = sections.get("registrar", RegistrarSettings())
     for key in ("max_expires", "default_expires"):
         if getattr(registrar, key) < registrar.min_expires:
@@ -181,6 +201,10 @@ def _values(table: dict[str, Any], known: dict[str, Check], where: str, errors: 
         except ValueError as error:
             errors.append(f"{where} {key}: {error}")
     return values
+
+
+def _has_error(errors: list[str], start: str) -> bool:
+    return any(error.startswith(start) for error in errors)
 
 
 def _unknown(where: str, what: str, name: str, known: list[str]) -> str:

@@ -25,6 +25,7 @@ from calltrack.media.relay import TwistedRelay
 from calltrack.registrar.registrar import Registrar
 from calltrack.sip.agent import Agent
 from calltrack.sip.resolver import system_resolver
+from calltrack.sip.tls import ServerCertificate
 from calltrack.sip.transactions import Settings as SIPTimers
 from calltrack.sip.transports import Transports
 from calltrack.storage.ledger import Ledger
@@ -93,7 +94,8 @@ class CalltrackService(Service):
         self.stores: Stores = open_stores(settings.storage.url, reactor)
         self.timers = Timers(reactor)
         sip = settings.sip
-        self.transports = Transports(reactor, self.timers, sip.listen, sip.advertise)
+        certificate = ServerCertificate(settings.tls.certificate, settings.tls.key)
+        self.transports = Transports(reactor, self.timers, sip.listen, sip.advertise, certificate)
         self.relay = TwistedRelay(reactor, settings.media)
         self.scenarios = CachedScenarioSource(self.stores.catalog, reactor, settings.calls.header_prefix)
         self.ledger = Ledger(self.stores.records, reactor, settings.storage.spool or self.stores.spool_path)

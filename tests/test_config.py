@@ -30,7 +30,7 @@ class ExampleTests(SynchronousTestCase):
     def test_example_loads_and_says_the_defaults(self):
         settings = config.load(EXAMPLE.read_text("utf-8"))
         self.assertEqual([trunk.name for trunk in settings.trunks], ["provider"])
-        for section in ("sip", "media", "calls", "storage", "web"):
+        for section in ("sip", "tls", "media", "calls", "registrar", "storage", "web"):
             self.assertEqual(getattr(settings, section), getattr(config.defaults(), section))
 
     def test_example_loads_with_every_comment_taken_from_its_keys(self):
@@ -41,12 +41,8 @@ class ExampleTests(SynchronousTestCase):
     def test_example_names_every_key_that_exists(self):
         text = EXAMPLE.read_text("utf-8")
         named = set(re.findall(r"(?m)^(?:# )?([a-z][a-z0-9_]*) = ", text))
-        sections = (config.SIPSettings, config.MediaSettings, config.CallsSettings, config.StorageSettings)
-        known = {
-            key
-            for section in (*sections, config.WebSettings, config.TrunkSettings)
-            for key in section.__struct_fields__
-        }
+        sections = (type(getattr(config.defaults(), name)) for name in config.Settings.__struct_fields__[:-1])
+        known = {key for section in (*sections, config.TrunkSettings) for key in section.__struct_fields__}
         self.assertEqual(named, known)
 
 
@@ -135,7 +131,7 @@ class ErrorTests(SynchronousTestCase):
         self.error("[sip]\nlisen = 1", "[sip] lisen", "unknown key", "did you mean listen?")
         self.error("[trunks]\n", "[trunks]", "unknown section", "did you mean trunk?")
         self.error("[sip]\nzzz = 1", "[sip] zzz", "known: listen, domain")
-        self.error("x = 1", "[x]", "known: sip, media")
+        self.error("x = 1", "[x]", "known: sip, tls, media")
 
     def test_syntax_error_names_file_line_and_column(self):
         self.assertEqual(self.errors("[sip]\nt1 = = 3", "a.toml"), ["a.toml: Invalid value (at line 2, column 6)"])

@@ -43,7 +43,7 @@ def check_address(host: str, port: int) -> Address:
 
 
 class Flow:
-    """One way to a peer. `transport`: "udp" or "tcp"; `remote` and `local`: Address."""
+    """One way to a peer. `transport`: "udp", "tcp" or "tls"; `remote` and `local`: Address."""
 
     __slots__ = ("_write", "local", "remote", "reliable", "sent_by", "transport")
 
@@ -119,12 +119,12 @@ class UDPSocket(protocol.DatagramProtocol):
 
 
 class StreamFlow(Flow):
-    """A TCP connection."""
+    """A TCP or TLS connection."""
 
     __slots__ = ("connection",)
 
     def __init__(self, connection: Connection, local: Address, remote: Address) -> None:
-        super().__init__("tcp", local, remote, connection.write)
+        super().__init__(connection.name, local, remote, connection.write)
         self.connection = connection
 
     @property
@@ -133,12 +133,13 @@ class StreamFlow(Flow):
 
 
 class Connection(protocol.Protocol):
-    """A TCP connection that carries SIP, accepted or made by us.
+    """A connection that carries SIP, accepted or made by us. `name`: its transport, "tcp" or "tls".
 
     Closed when the peer breaks the framing, does not finish a message in 10 s, or leaves too much unread.
     """
 
-    def __init__(self, owner: StreamOwner, timers: Timers) -> None:
+    def __init__(self, owner: StreamOwner, timers: Timers, name: str = "tcp") -> None:
+        self.name = name
         self._owner = owner
         self._timers = timers
         self._framer = Framer()

@@ -6,6 +6,7 @@ Knows sockets through a reactor; no transactions. What arrives goes to `deliver(
 from __future__ import annotations
 
 import socket
+from functools import partial
 from typing import Any, Callable, Iterable, NamedTuple
 
 from twisted.internet import defer
@@ -25,6 +26,7 @@ from calltrack.sip.flows import (
     route_to,
 )
 from calltrack.sip.locating import NextHop
+from calltrack.sip.tls import ServerCertificate
 from calltrack.sip.uri import host_port
 from calltrack.timers import Timers
 
@@ -34,11 +36,12 @@ CONNECT_TIME = 4.0  # seconds a TCP connection may take to be made
 WILDCARDS = ("0.0.0.0", "::")
 MAX_CONNECTIONS = 10_000
 MAX_CONNECTIONS_PER_HOST = 200
+BACKLOG = 512  # connections that may wait to be accepted
 RECEIVE_BUFFER = 4 * 1024 * 1024  # bytes; a burst of INVITEs waits here while Python is busy elsewhere
 
 
 class Listen(NamedTuple):
-    """A place to listen: transport "udp" or "tcp", address literal, port (0 = any free one)."""
+    """A place to listen: transport "udp", "tcp" or "tls", address literal, port (0 = any free one)."""
 
     transport: str
     host: str
@@ -46,10 +49,15 @@ class Listen(NamedTuple):
 
 
 class Transports(StreamOwner):
-    """All sockets of one SIP engine."""
+    """All sockets of one SIP engine. `certificate`: what TLS listens with."""
 
     def __init__(
-        self, reactor: Any, timers: Timers, listen: Iterable[tuple[str, str, int]], advertise: str = ""
+        self,
+        reactor: Any,
+        timers: Timers,
+        listen: Iterable[tuple[str, str, int]],
+        advertise: str = "",
+        certificate: ServerCertificate | None = None,
     ) -> None:
         self.deliver: Callable[[bytes, Flow], None] = lambda data, flow: None
         self.closed: Callable[[Flow], None] = lambda flow: None  # told of each connection that is gone
@@ -58,9 +66,10 @@ class Transports(StreamOwner):
         self._timers = timers
         self._listen = [Listen(*place) for place in listen]
         self._advertise = advertise
+        self._certificate = certificate
         self._ports: list[Any] = []
         self._udp: list[UDPSocket] = []
-        self._tcp_listeners: list[Address] = []
+        self._stream_listeners: list[Listen] = []
         self._connections: dict[Address, Connection] = {}
         self._per_host: dict[str, int] = {}
         self._connecting: dict[Address, list[defer.Deferred]] = {}
@@ -69,7 +78,8 @@ class Transports(StreamOwner):
     # Life
 
     def start(self) -> None:
-        """Listen everywhere that is configured. Raises CannotListenError, after closing what was opened."""
+        """Listen everywhere that is configured. Raises CannotListenError, and ConfigErrors for a certificate that
+        cannot be used, after closing what was opened."""
         try:
             for transport, host, port in self._listen:
                 if transport == "udp":
@@ -78,20 +88,26 @@ class Transports(StreamOwner):
                     self._udp.append(protocol)
                     _enlarge(opened)
                 else:
-                    factory = ServerFactory.forProtocol(self._connection)
+                    factory = ServerFactory.forProtocol(partial(Connection, self, self._timers, transport))
                     factory.noisy = False
-                    opened = self._reactor.listenTCP(port, factory, backlog=512, interface=host)
+                    opened = self._listen_stream(transport, host, port, factory)
                     at = opened.getHost()
-                    self._tcp_listeners.append(Address(at.host, at.port))
+                    self._stream_listeners.append(Listen(transport, at.host, at.port))
                 self._ports.append(opened)
         except Exception:
             self.stop()
             raise
 
+    def _listen_stream(self, transport: str, host: str, port: int, factory: ServerFactory) -> Any:
+        if transport == "tls":
+            self._certificate.load()
+            return self._reactor.listenSSL(port, factory, self._certificate, backlog=BACKLOG, interface=host)
+        return self._reactor.listenTCP(port, factory, backlog=BACKLOG, interface=host)
+
     def stop(self) -> defer.Deferred[Any]:
         """Close everything. Fires with None when all ports are closed."""
         ports, self._ports = self._ports, []
-        self._udp, self._tcp_listeners = [], []
+        self._udp, self._stream_listeners = [], []
         self._sockets_to.clear()
         for connection in list(self._connections.values()):
             connection.transport.abortConnection()
@@ -100,9 +116,7 @@ class Transports(StreamOwner):
 
     def listening(self) -> list[Listen]:
         """Where this engine really listens, ports filled in."""
-        return [Listen("udp", *udp.local) for udp in self._udp] + [
-            Listen("tcp", *address) for address in self._tcp_listeners
-        ]
+        return [Listen("udp", *udp.local) for udp in self._udp] + self._stream_listeners
 
     # Out
 
@@ -116,19 +130,19 @@ class Transports(StreamOwner):
             return None
 
     def flow_to(self, hop: NextHop) -> defer.Deferred[Flow]:
-        """Fires with a flow to `hop`: at once for UDP and for TCP with a connection, else when
-        connected. Fails with TransportFailure, within 4 s."""
+        """Fires with a flow to `hop`: at once for UDP and over a connection that is there, else when
+        connected; TLS connections are only accepted. Fails with TransportFailure, within 4 s."""
         try:
             remote = check_address(hop.host, hop.port)
             if hop.transport == "udp":
                 return defer.succeed(self._socket_to(remote.host).flow(remote))
+            connection = self._connections.get(remote)
+            if connection is not None and connection.flow is not None and connection.name == hop.transport:
+                return defer.succeed(connection.flow)
             if hop.transport != "tcp":
-                raise TransportFailure(f"{hop.transport} is not spoken here; udp and tcp are")
+                raise TransportFailure(f"no connection is made by {hop.transport}, only by udp and tcp")
         except TransportFailure:
             return defer.fail()
-        connection = self._connections.get(remote)
-        if connection is not None and connection.flow is not None:
-            return defer.succeed(connection.flow)
         result: defer.Deferred[Flow] = defer.Deferred()
         waiting = self._connecting.get(remote)
         if waiting is not None:
@@ -170,7 +184,11 @@ class Transports(StreamOwner):
         """Host and port that the peer at the end of `flow` can reach us at: for Via and Contact."""
         local, port = flow.local
         if flow.transport != "udp":  # a connection we made has a port of its own; peers call back to a listener
-            listeners = [at for at in self._tcp_listeners if (":" in at.host) == (":" in local)]
+            listeners = [
+                at
+                for at in self._stream_listeners
+                if at.transport == flow.transport and (":" in at.host) == (":" in local)
+            ]
             listeners.sort(key=lambda at: (at.host != local, at.host not in WILDCARDS))
             port = listeners[0].port if listeners else port
         if self._advertise and (":" in self._advertise) == (":" in local):
@@ -192,9 +210,6 @@ class Transports(StreamOwner):
 
     def received(self, data: bytes, flow: Flow) -> None:
         self.deliver(data, flow)
-
-    def _connection(self) -> Connection:
-        return Connection(self, self._timers)
 
     def connected(self, connection: Connection) -> bool:
         assert connection.flow is not None
@@ -241,7 +256,7 @@ class _Dialling(ClientFactory):
         self._remote = remote
 
     def buildProtocol(self, addr: Any) -> Connection:
-        return self._transports._connection()
+        return Connection(self._transports, self._transports._timers)
 
     def clientConnectionFailed(self, connector: Any, reason: Any) -> None:
         self._transports.connect_failed(self._remote, reason.getErrorMessage())
