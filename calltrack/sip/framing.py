@@ -39,6 +39,7 @@ class Framer:
                 if buffer[0] in b"\r\n":
                     ping = self._skip_keep_alive() or ping
                     continue
+                self._blank = 0
                 if not self._find_size():
                     break
             if len(buffer) < self._size:

@@ -10,6 +10,7 @@ from calltrack.errors import MalformedMessage
 from calltrack.sip.grammar import LWS, end_of_quoted, parse_params, parse_uint, unquote
 
 _HOST = bytes(sorted(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"))
+_HEX = b"0123456789abcdefABCDEF"
 _UNSAFE = b'<>" \t\r\n\0'
 
 
@@ -50,9 +51,10 @@ def percent_decode(text: bytes) -> bytes:
     first, *rest = text.split(b"%")
     out = [first]
     for part in rest:
-        try:
-            out.append(bytes.fromhex(part[:2].decode("ascii")) + part[2:])
-        except ValueError:
+        digits = part[:2]
+        if len(digits) == 2 and not digits.translate(None, _HEX):  # fromhex would skip white space
+            out.append(bytes.fromhex(digits.decode("ascii")) + part[2:])
+        else:
             out.append(b"%" + part)
     return b"".join(out)
 
@@ -139,8 +141,8 @@ def parse_name_addr(value: bytes) -> NameAddr:
     Without angle brackets, parameters belong to the header and not to the URI (section 20.10).
     """
     address, bracket, rest = value.partition(b">")
-    if address[:1] == b"<" and b" " not in address and b'"' not in value:  # as nearly all are
-        if rest[:5] == b";tag=" and b";" not in rest[5:] and b" " not in rest:
+    if address[:1] == b"<" and len(address) > 1 and value.translate(None, b' \t"') == value:  # as nearly all are
+        if rest[:5] == b";tag=" and b";" not in rest[5:]:
             return NameAddr(b"", address[1:], {b"tag": rest[5:]})
         if bracket and not rest:
             return NameAddr(b"", address[1:], {})
