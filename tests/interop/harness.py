@@ -75,8 +75,9 @@ class Sipp(Child):
             installed("sipp", "sip-tester"),
             *arguments,
             *("-sf", os.path.join(SCENARIOS, scenario + ".xml")),
-            *("-i", address, "-p", str(port), "-bind_local", "-mi", address, "-mp", str(free_port(address))),
-            *("-ci", address, "-cp", str(free_port(address)), "-t", transport[0] + "1", "-nostdin"),
+            *("-i", bracketed(address), "-p", str(port), "-bind_local"),
+            *("-mi", bracketed(address), "-mp", str(free_port(address))),
+            *("-ci", ENGINE, "-cp", str(free_port(ENGINE)), "-t", transport[0] + "1", "-nostdin"),
             *("-trace_msg", "-message_file", self._messages, "-trace_err", "-error_file", self._errors),
             *("-timeout", "40s", "-timeout_error"),
         ]
@@ -108,6 +109,11 @@ class Sipp(Child):
             raise AssertionError(f"{self.name} ended with {self.status}\n" + "\n".join(lines) + "\n" + told[-1500:])
 
 
+def bracketed(host: str) -> str:
+    """An address literal as it stands in a URI."""
+    return f"[{host}]" if ":" in host else host
+
+
 class InteropTestCase(TestCase):
     """A test with an engine: first routes by `route`, then `start_engine`, then calls."""
 
@@ -121,17 +127,19 @@ class InteropTestCase(TestCase):
         self.web = f"{ENGINE}:{free_port(ENGINE)}"
         self.configure()
 
-    def configure(self, trunk: str = "") -> None:
-        """Write the configuration; `trunk` is more lines of TOML for the trunk."""
+    def configure(self, trunk: str = "", trunk_address: str = TRUNK, more_addresses: tuple[str, ...] = ()) -> None:
+        """Write the configuration. `trunk`: more lines of TOML for the trunk; `more_addresses`: to listen at too."""
         low, high = RELAY_PORTS
+        addresses = [ENGINE, *more_addresses]
+        listen = [f"{name}:{bracketed(host)}:{self.sip_port}" for host in addresses for name in ("udp", "tcp")]
         with open(self.config, "w") as file:
             file.write(
                 f"""
 [sip]
-listen = ["udp:{ENGINE}:{self.sip_port}", "tcp:{ENGINE}:{self.sip_port}"]
+listen = {listen}
 domain = "calltrack.example"
 [media]
-listen = "{ENGINE}"
+listen = {addresses}
 ports = [{low}, {high}]
 [storage]
 url = "sqlite:{self.folder}/calltrack.db"
@@ -139,7 +147,7 @@ url = "sqlite:{self.folder}/calltrack.db"
 listen = "{self.web}"
 [[trunk]]
 name = "provider"
-sources = ["{TRUNK}/32"]
+sources = ["{trunk_address}"]
 country = "US"
 {trunk}
 """
@@ -219,7 +227,7 @@ country = "US"
     def address_of(self, target: Sipp) -> str:
         """The target's address as `--forward` takes it."""
         suffix = ";transport=tcp" if target.transport_name == "tcp" else ""
-        return f"sip:office@{target.address}:{target.port}{suffix}"
+        return f"sip:office@{bracketed(target.address)}:{target.port}{suffix}"
 
     def assertRelayed(self, message: Message) -> None:
         """The description in `message` leads to a port of the engine's relay and names nobody else."""

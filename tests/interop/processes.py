@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import struct
 from collections.abc import Callable
 
 from twisted.internet import defer, protocol, reactor, task
@@ -94,19 +95,19 @@ async def eventually(condition: Callable, what: str, seconds: float = 10.0):
 
 def listening(transport: str, host: str, port: int) -> bool:
     """Whether some socket of this machine is bound to the address (TCP: and listens)."""
-    packed = int.from_bytes(socket.inet_aton(host), "little")
-    local = f"{packed:08X}:{port:04X}"
-    with open(f"/proc/net/{transport}") as table:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    words = struct.unpack("<IIII" if ":" in host else "<I", socket.inet_pton(family, host))
+    local = "".join(f"{word:08X}" for word in words) + f":{port:04X}"
+    with open(f"/proc/net/{transport}{'6' if ':' in host else ''}") as table:
         rows = [line.split() for line in table][1:]
     return any(row[1] == local and (transport == "udp" or row[3] == "0A") for row in rows)
 
 
 def free_port(host: str) -> int:
     """A port that is free for UDP and TCP at a loopback address of this test run."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp, socket.socket(
-            socket.AF_INET, socket.SOCK_DGRAM
-        ) as udp:
+        with socket.socket(family, socket.SOCK_STREAM) as tcp, socket.socket(family, socket.SOCK_DGRAM) as udp:
             tcp.bind((host, 0))
             port = tcp.getsockname()[1]
             try:

@@ -1,5 +1,9 @@
 """One call through a real engine between two sipps: what arrives, what is relayed, what is recorded."""
 
+import os
+
+from twisted.trial.unittest import SkipTest
+
 from tests.interop.harness import BRANCH, CALLER, ENGINE, MARKER, NUMBER, STRANGER, InteropTestCase
 
 
@@ -140,3 +144,17 @@ class TransportTests(InteropTestCase):
             for invite in office.received("INVITE"):
                 self.assertIn(f"SIP/2.0/{transport.upper()}", invite.header("Via"))
         self.assertEqual({record["status"] for record in await self.records(4)}, {"ANSWER"})
+
+    async def test_caller_over_ipv4_reaches_a_target_over_ipv6(self):
+        if not os.path.exists("/proc/net/if_inet6"):
+            raise SkipTest("this machine has no IPv6")
+        self.configure(more_addresses=("::1",))
+        office = await self.target("target", address="::1")
+        await self.route(self.address_of(office))
+        await self.start_engine()
+        await self.call().succeeds()
+        await office.succeeds()
+        [invite] = office.received("INVITE")
+        self.assertIn("c=IN IP6 ::1\r\n", invite.body)
+        self.assertEqual(invite.first_line, f"INVITE sip:office@[::1]:{office.port} SIP/2.0")
+        self.assertEqual((await self.record())["status"], "ANSWER")

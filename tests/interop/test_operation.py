@@ -23,6 +23,18 @@ class StopTests(InteropTestCase):
         record = await self.record()
         self.assertEqual((record["status"], record["hangup"]), ("ANSWER", "engine"))
 
+    async def test_call_cut_off_by_a_kill_has_one_final_record_after_a_restart(self):
+        office = await self.target("target")
+        await self.route(self.address_of(office))
+        await self.start_engine()
+        self.call("caller-waits")
+        await eventually(lambda: office.received("ACK"), "the call is up")
+        await self.engine.kill()
+        await self.start_engine()
+        record = await self.record()
+        self.assertNotEqual(record["status"], "ACTIVE")
+        self.assertEqual(record["reason"], "engine-restart")
+
 
 class ChangeTests(InteropTestCase):
     async def test_number_added_by_the_command_line_counts_within_a_second(self):
