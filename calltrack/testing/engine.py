@@ -14,9 +14,13 @@ from typing import Any, Iterable
 
 from calltrack.calls.engine import CallEngine
 from calltrack.calls.settings import CallsSettings, TrunkSettings
+from calltrack.registrar.registrar import Registrar
+from calltrack.registrar.settings import RegistrarSettings
 from calltrack.sip.agent import Agent
 from calltrack.sip.transactions import Settings
 from calltrack.sip.transports import Transports
+from calltrack.storage.url import Stores, open_stores
+from calltrack.testing.devices import DOMAIN
 from calltrack.testing.fakes import FakeLedger, FakeRelay, FixedResolver, FixedScenarios
 from calltrack.testing.network import MemoryNetwork
 from calltrack.testing.peers import ENGINE
@@ -36,7 +40,9 @@ def sip_target(host: str, **fields: Any) -> Target:
 
 class TestEngine:
     """An Agent and a CallEngine at 192.0.2.1:5060 (UDP and TCP), with one trunk at 198.51.100.0/24 and one
-    substitution number, `number`, that leads to `targets`. More routes: `scenarios.routes`."""
+    substitution number, `number`, that leads to `targets`. More routes: `scenarios.routes`.
+
+    With `registrar` settings it has a `registrar` for calltrack.example too, on `stores`."""
 
     __test__ = False
 
@@ -50,6 +56,8 @@ class TestEngine:
         calls: CallsSettings = CallsSettings(),
         listen: tuple[str, ...] = ("udp", "tcp"),
         place: tuple[str, int] = ENGINE,
+        registrar: RegistrarSettings | None = None,
+        stores: Stores | None = None,
         **route: Any,
     ) -> None:
         self.network = network
@@ -63,12 +71,37 @@ class TestEngine:
         self.scenarios = FixedScenarios(network.clock, [self.route])
         self.resolver = FixedResolver()
         self.transports = Transports(network.reactor(place[0]), self.timers, [(one, *place) for one in listen])
+        self.stores = stores or open_stores("memory:", None)
+        self.registrar = self._registrar(registrar) if registrar is not None else None
         self.calls = CallEngine(
-            self.timers, self._wall_ms, calls, trunks, self.scenarios, self.relay, self.ledger
+            self.timers,
+            self._wall_ms,
+            calls,
+            trunks,
+            self.scenarios,
+            self.relay,
+            self.ledger,
+            self.registrar,
         )
         self.agent = Agent(self.timers, self.transports, self.resolver, self.sip, self.calls)
         self.calls.connect(self.agent)
+        if self.registrar is not None:
+            self.registrar.connect(self.agent)
+            self.registrar.start()
         self.transports.start()
+
+    def _registrar(self, settings: RegistrarSettings) -> Registrar:
+        return Registrar(
+            self.timers,
+            lambda: self._wall_ms() / 1000,
+            settings,
+            DOMAIN,
+            self.stores.accounts,
+            self.stores.locations,
+            self.transports,
+            b"secret of a test",
+            lambda host: self.calls.is_trunk(host),
+        )
 
     def _wall_ms(self) -> int:
         return BEGAN_MS + round(self.network.clock.seconds() * 1000)
