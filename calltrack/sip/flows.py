@@ -8,6 +8,7 @@ raises TransportFailure; nothing else comes out of it, whatever the address.
 from __future__ import annotations
 
 import socket
+from functools import lru_cache
 from typing import Any, Callable, NamedTuple
 
 from twisted.internet import error, protocol
@@ -34,12 +35,23 @@ class Address(NamedTuple):
 
 
 def check_address(host: str, port: int) -> Address:
-    """The address, when a message can be sent to it; raises TransportFailure."""
+    """The address, spelled as the kernel does, when a message can be sent to it; raises TransportFailure."""
     if not isinstance(port, int) or not 0 < port < 65536:
         raise TransportFailure(f"port {port} is outside 1 to 65535")
+    return Address(_spelled(host), port)
+
+
+@lru_cache(maxsize=4096)
+def _spelled(host: str) -> str:
     if not is_literal(host):
         raise TransportFailure(f"{host!r} is not an address literal")
-    return Address(host, port)
+    if "%" in host:  # a scope, which the kernel's spelling has no place for
+        return host
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    packed = socket.inet_pton(family, host)
+    if not any(packed):
+        raise TransportFailure(f"{host} is nobody's address")
+    return socket.inet_ntop(family, packed)
 
 
 class Flow:

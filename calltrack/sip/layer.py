@@ -14,8 +14,9 @@ from twisted.logger import Logger
 from calltrack.errors import MalformedMessage, SIPError, TransportFailure
 from calltrack.sip import transactions as tx
 from calltrack.sip.flows import Flow
+from calltrack.sip.grammar import split_list
 from calltrack.sip.locating import NextHop
-from calltrack.sip.message import Request, Response, Via, parse, respond, serialise
+from calltrack.sip.message import Request, Response, UnsafeHeader, Via, parse, respond, serialise
 from calltrack.sip.transactions import ClientTransaction, ClientUser, ServerTransaction, Settings
 from calltrack.sip.transports import Transports
 from calltrack.timers import Timers
@@ -245,9 +246,11 @@ class TransactionLayer:
         reason = refusal.reason
         if detail and refusal.status == 400:
             reason = b"Bad Request (%b)" % detail.encode("ascii", "replace")
-        data = respond(request, refusal.status, refusal.lines, to_tag=self.tag_of(request), reason=reason)
         try:
+            data = respond(request, refusal.status, refusal.lines, to_tag=self.tag_of(request), reason=reason)
             _answering(flow, request.via, self.transports).send(data)
+        except UnsafeHeader:  # what it wants copied is no header: nothing can be said to its sender
+            self.counters["unanswerable"] += 1
         except TransportFailure:
             self.counters["undeliverable"] += 1
 
@@ -284,13 +287,12 @@ def _stamp(request: Request, via: Via, flow: Flow) -> None:
     source = flow.remote.host.encode("ascii")
     if via.host == source and not asked:
         return
-    value = request.get(b"via") or b""
-    first, comma, rest = value.partition(b",")
+    first, *others = split_list(request.get(b"via") or b"")
     params = [part for part in first.split(b";")[1:] if part.partition(b"=")[0].strip(b" \t").lower() not in (b"rport", b"received")]
     stamped = b";".join((first.split(b";")[0], *params, b"received=" + source))
     if asked:
         stamped += b";rport=%d" % flow.remote.port
-    request.replace_first(b"via", stamped + comma + rest)
+    request.replace_first(b"via", b", ".join((stamped, *others)))
 
 
 def _answering(flow: Flow, via: Via, transports: Transports) -> Flow:

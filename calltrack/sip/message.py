@@ -171,7 +171,7 @@ class Message:
         if start < 0 or b"," in value or b'"' in value:
             return self.via.branch
         end = value.find(b";", start + 8)
-        return value[start + 8 :] if end < 0 else value[start + 8 : end]
+        return (value[start + 8 :] if end < 0 else value[start + 8 : end]).rstrip(LWS)
 
     @property
     def cseq(self) -> tuple[int, bytes]:
@@ -229,7 +229,7 @@ class Message:
         if self.defect:
             raise MalformedMessage(self.defect)
         if self._repeated:
-            for key in (b"from", b"to", b"call-id", b"cseq"):  # these stand once; Via may repeat
+            for key in (b"from", b"to", b"call-id", b"cseq", b"content-length"):  # these stand once; Via may repeat
                 if key in self._repeated:
                     raise MalformedMessage(f"more than one {key.decode()} header")
         self.branch, self.cseq, self.call_id, self.from_, self.to  # noqa: B018 - read for their errors

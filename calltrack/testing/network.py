@@ -99,7 +99,7 @@ class MemoryNetwork:
         if port == 0:
             raise OSError(22, "Invalid argument")
         try:
-            ip_address(host)
+            destination = str(ip_address(host)), port
         except ValueError:
             raise socket.gaierror(-2, "Name or service not known") from None
         self.trace.append((self.clock.seconds(), source, destination, data))
@@ -151,7 +151,8 @@ class MemoryReactor:
     ) -> MemoryConnector:
         if not 0 < port < 65536:
             raise OverflowError("connect(): port must be 0-65535.")
-        return MemoryConnector(self.network, (self.host, self.network.free_port()), (host, port), factory, timeout)
+        to = str(ip_address(host)), port  # as a kernel would spell it
+        return MemoryConnector(self.network, (self.host, self.network.free_port()), to, factory, timeout)
 
     def _bound(self, interface: str) -> str:
         if interface not in ("", "0.0.0.0", "::", self.host):
