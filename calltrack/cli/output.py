@@ -7,6 +7,8 @@ from typing import Any, Callable, Iterable, Sequence
 
 import click
 
+_PIPED = 1000  # columns: a row stays on its line, for grep and less -S
+
 
 def json_option(command: Callable) -> Callable:
     """The `--json` flag, as the argument `as_json`."""
@@ -19,11 +21,13 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], nothing: str) -> None:
-    """A table for people; `nothing` when it would be empty."""
+    """A table for people; `nothing` when it would be empty. On a narrow terminal cells are folded, never cut; those
+    of the first column, which names what the row is about, stay whole."""
     from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
+    headers = [Column(name, overflow="fold", no_wrap=position == 0) for position, name in enumerate(columns)]
+    table = Table(*headers, box=SIMPLE_HEAD, pad_edge=False)
     for row in rows:
         table.add_row(*(_text(cell) for cell in row))
     _print(table if table.row_count else nothing)
@@ -58,9 +62,7 @@ def _text(value: Any):
 
 
 def _print(renderable: Any) -> None:
-    import shutil
-
     from rich.console import Console
 
-    width = None if click.get_text_stream("stdout").isatty() else max(160, shutil.get_terminal_size().columns)
+    width = None if click.get_text_stream("stdout").isatty() else _PIPED
     Console(width=width, highlight=False).print(renderable)
