@@ -41,17 +41,20 @@ def demo(keep: bool, as_json: bool) -> None:
     log_path = os.path.join(directory, "calltrack.log")
     audience = _Program() if as_json else Story()
     _log_to(log_path)
+    failed = False
     try:
         problems = run(lambda reactor: _interruptible(reactor, directory, audience, keep))
     except CancelledError:
-        shutil.rmtree(directory)
         raise click.Abort from None
     except Exception as error:
+        failed = True
         if as_json:
             print_json({"ok": False, "problems": [str(error)]})
         click.echo(f"The engine's log is {log_path}", err=True)
         raise
-    shutil.rmtree(directory)
+    finally:
+        if not failed:
+            shutil.rmtree(directory)
     if problems:
         sys.exit(1)
 

@@ -75,6 +75,15 @@ class PlainDemoTests(DemoTestCase):
         self.assertEqual(os.listdir(self.folder), [], "the database was not thrown away")
 
     @inlineCallbacks
+    def test_reader_that_goes_away_ends_the_demo_quietly(self):
+        child = self.demo("demo")
+        yield child.writes("The office rings")
+        child.transport.closeStdout()
+        status = yield Deferred.fromCoroutine(child.end())
+        self.assertEqual((status, child.errors), (1, ""))
+        self.assertEqual(os.listdir(self.folder), [])
+
+    @inlineCallbacks
     def test_interrupted_demo_leaves_nothing_behind(self):
         child = self.demo("demo")
         yield child.writes("The office rings")
