@@ -104,7 +104,7 @@ class CallEngine:
             log.info(
                 "refused a call from {host}: no [[trunk]] lists it in `sources` (it dialled {uri})",
                 host=host,
-                uri=invite.uri[:80],
+                uri=ascii(invite.uri[:80].decode("utf-8", "replace")),  # a stranger must not steer a terminal
             )
             return Refusal(403)
         if self._stopping:

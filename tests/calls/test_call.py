@@ -7,6 +7,7 @@ from calltrack.testing.engine import TRUNK, sip_target
 from calltrack.testing.peers import Peer, sdp
 from calltrack.tracking.model import Target
 from msgspec.structs import replace
+from twisted.logger import formatEvent, globalLogPublisher
 
 from tests.calls.case import ANSWER, OFFER, OFFICE, CallTestCase
 
@@ -336,6 +337,16 @@ class NoRecordTests(CallTestCase):
         stranger.expect(403)
         self.office.expect_nothing()
         self.assertEqual(self.engine.agent.layer.servers, {})
+
+    def test_refusal_of_a_stranger_is_logged_as_text(self):
+        logged = []
+        globalLogPublisher.addObserver(logged.append)
+        self.addCleanup(globalLogPublisher.removeObserver, logged.append)
+        self.start()
+        Peer(self.network, "203.0.113.66").invite()
+        self.network.run(1)
+        (line,) = [line for line in map(formatEvent, logged) if "203.0.113.66" in line]
+        self.assertIn("(it dialled 'sip:", line)
 
     def test_scanner_gets_no_answer(self):
         """EDGE-CASES 44."""
