@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import calltrack
-from twisted.internet import defer, reactor
+from twisted.internet import reactor
 from twisted.internet.error import ConnectError
 from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent, readBody
@@ -174,8 +174,7 @@ country = "US"
 
     async def _stop_engine(self) -> None:
         self.engine.signal("TERM")
-        stop = self.engine.end()
-        await defer.Deferred.fromCoroutine(stop).addTimeout(15, reactor)
+        await self.engine.end(15)
         with open(os.path.join(self.folder, "calltrack.log"), "w") as log:
             log.write(self.engine.output)
         self.assertNotIn("Traceback", self.engine.output)
@@ -186,7 +185,7 @@ country = "US"
         child = Child(self, "calltrack " + arguments[0], whole, path=self.folder, env={"PYTHONPATH": CHECKOUT})
         status = await child.end()
         self.assertEqual(status, 0, child.output)
-        return json.loads(child.output)
+        return json.loads(child.printed)
 
     async def route(self, *targets: str, options: tuple[str, ...] = (), number: str = NUMBER) -> None:
         """A project, a static scenario with these targets and a number that leads to it."""

@@ -21,53 +21,55 @@ def installed(program: str, package: str) -> str:
 
 
 class Child(protocol.ProcessProtocol):
-    """A process with its output (both streams together, as text)."""
+    """A process: `output` is what it wrote to both streams, `printed` to standard output alone, as text."""
 
     def __init__(self, test: TestCase, name: str, arguments: list[str], **options) -> None:
         self.name = name
         self.output = ""
-        self.errors = ""
+        self.printed = ""
         self.status: int | None = None  # exit status; minus the signal when one ended it
-        self.ended: defer.Deferred[int] = defer.Deferred()
-        self._awaited: list[tuple[str, defer.Deferred]] = []
+        self._waiting: list[defer.Deferred[None]] = []
         environment = {**os.environ, "TERM": "vt100", "PYTHONUNBUFFERED": "1", **options.pop("env", {})}
         reactor.spawnProcess(self, arguments[0], arguments, environment, **options)
         test.addCleanup(self.kill)
 
     def outReceived(self, data: bytes) -> None:
-        self.output += data.decode("utf-8", "replace")
-        for awaited in [awaited for awaited in self._awaited if awaited[0] in self.output]:
-            self._awaited.remove(awaited)
-            awaited[1].callback(None)
+        self.printed += data.decode("utf-8", "replace")
+        self.errReceived(data)
 
     def errReceived(self, data: bytes) -> None:
-        self.errors += data.decode("utf-8", "replace")
-        self.outReceived(data)
+        self.output += data.decode("utf-8", "replace")
 
     def processEnded(self, reason) -> None:
         value = reason.value
         self.status = -value.signal if value.signal else value.exitCode
-        for text, waiting in self._awaited:
-            waiting.errback(AssertionError(f"{self.name} ended before it wrote {text!r}:\n{self.output[-4000:]}"))
-        ended, self.ended = self.ended, defer.succeed(self.status)
-        ended.callback(self.status)
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.callback(None)
 
-    def writes(self, text: str) -> defer.Deferred[None]:
-        """Fires when `text` is in the output; fails when the process ends without it."""
-        if text in self.output:
-            return defer.succeed(None)
-        waiting: defer.Deferred[None] = defer.Deferred()
-        if self.status is not None:
-            return defer.fail(AssertionError(f"{self.name} never wrote {text!r}:\n{self.output[-4000:]}"))
-        self._awaited.append((text, waiting))
-        return waiting
+    async def writes(self, text: str) -> None:
+        """Wait until `text` is in the output."""
 
-    async def end(self) -> int:
+        def written():
+            if self.status is not None and text not in self.output:
+                raise AssertionError(f"{self.name} ended before it wrote {text!r}:\n{self.output[-4000:]}")
+            return text in self.output
+
+        try:
+            await eventually(written, f"{self.name} writes {text!r}", 20)
+        except AssertionError as problem:
+            raise AssertionError(f"{problem}\n{self.output[-4000:]}") from None
+
+    async def end(self, seconds: float = 60) -> int:
         """Wait until the process has ended; its exit status."""
         if self.status is None:
-            waiting: defer.Deferred[int] = defer.Deferred()
-            self.ended.chainDeferred(waiting)
-            await waiting
+            waiting: defer.Deferred[None] = defer.Deferred(self._waiting.remove)
+            self._waiting.append(waiting)
+            try:
+                await waiting.addTimeout(seconds, reactor)
+            except defer.TimeoutError:
+                raise AssertionError(f"{self.name} goes on after {seconds:g} s:\n{self.output[-4000:]}") from None
+        assert self.status is not None
         return self.status
 
     def signal(self, name: str) -> None:

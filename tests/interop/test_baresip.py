@@ -79,10 +79,10 @@ class SoftphoneTests(InteropTestCase):
             await phone.writes("Call established")
         await task.deferLater(reactor, TALK)
         caller.signal("TERM")  # hangs up
-        await caller.end()
+        await caller.end(15)
         await office.writes("terminated")
         office.signal("TERM")
-        await office.end()
+        await office.end(15)
 
         self.assertGreater(audio.seconds_of_tone(office.heard(), 440), TALK * 0.75)
         self.assertGreater(audio.seconds_of_tone(caller.heard(), 880), TALK * 0.75)
