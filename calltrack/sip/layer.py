@@ -116,7 +116,9 @@ class TransactionLayer:
             log.info("could not send {method} to {flow}: {error}", method=method, flow=flow, error=error)
 
     def cancel(self, invite: ClientTransaction, extra: tuple[bytes, ...]) -> None:
-        """Send the CANCEL of `invite`: same branch, a transaction of its own (section 9.1)."""
+        """Send the CANCEL of `invite`, once: same branch, a transaction of its own (section 9.1)."""
+        if (invite.branch, b"CANCEL") in self.clients:
+            return
         start, lines = invite.derived(b"CANCEL")
         data = serialise(start, [*lines, *extra])
         cancel = ClientTransaction(self, invite.flow, invite.branch, b"CANCEL", invite.call_id, data, tx.NOBODY)

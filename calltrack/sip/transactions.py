@@ -95,10 +95,7 @@ class Transaction:
 
     def _resend_slowly(self, _: Any) -> None:
         """Timer E in Proceeding: T2 (section 17.1.2.2)."""
-        if not self.flow.reliable:
-            self._stop_resending(None)
-            self._delay = self.layer.settings.t2
-            self._resending = self.layer.timers.after(self._delay, self._resend_due)
+        self._resending = self.layer.timers.after(self.layer.settings.t2, self._resend_due)
 
     def _resend_due(self, _: Any) -> None:
         self._resending = None
@@ -405,7 +402,7 @@ CLIENT = {
     (TRYING, RESEND_DUE): (TRYING, (C._send_again, T._resend_after_t2)),  # Timer E
     (TRYING, EXPIRED): (TERMINATED, (T._forget, C._timed_out)),  # Timer F
     (TRYING, TRANSPORT_ERROR): (TERMINATED, (T._forget, C._transport_failed)),
-    (TRYING, GET_1XX): (PROCEEDING, (T._resend_slowly, C._pass_up)),
+    (TRYING, GET_1XX): (PROCEEDING, (C._pass_up,)),  # Timer E goes on
     (TRYING, GET_2XX): (COMPLETED, (T._linger_t4, C._pass_up)),  # Timer K
     (TRYING, GET_FAILURE): (COMPLETED, (T._linger_t4, C._pass_up)),
     (PROCEEDING, RESEND_DUE): (PROCEEDING, (C._send_again, T._resend_slowly)),

@@ -118,7 +118,7 @@ class Peer:
         message = parse(data)
         self.inbox.append(message)
         self.heard.append((self.network.clock.seconds(), message))
-        dialog = self._dialogs.get(message.call_id)
+        dialog = self._dialogs.get(message.get(b"call-id"))
         if dialog is not None and isinstance(message, Response) and message.cseq[1] == b"INVITE":
             self._learn(dialog, message)
 
