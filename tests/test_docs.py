@@ -7,7 +7,6 @@ import sys
 
 import calltrack
 from calltrack.config import load
-from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.interop.processes import Child
@@ -54,8 +53,7 @@ class DocumentTests(SynchronousTestCase):
 class CommandTests(TestCase):
     timeout = 60
 
-    @inlineCallbacks
-    def run_all(self, document):
+    async def run_all(self, document):
         """Run a document's commands in order beside its first configuration."""
         folder = os.path.abspath(self.mktemp())
         os.makedirs(folder)
@@ -68,11 +66,11 @@ class CommandTests(TestCase):
         self.assertGreater(len(typed), 4)
         for arguments in typed:
             child = Child(self, "calltrack", [sys.executable, "-c", CLI, *arguments], path=folder, env={"PYTHONPATH": CHECKOUT})
-            status = yield Deferred.fromCoroutine(child.end())
+            status = await child.end()
             self.assertEqual(status, 0, f"{shlex.join(arguments)}\n{child.output}")
 
-    def test_commands_of_the_readme_work_in_their_order(self):
-        return self.run_all("README.md")
+    async def test_commands_of_the_readme_work_in_their_order(self):
+        await self.run_all("README.md")
 
-    def test_commands_of_the_first_trunk_work_in_their_order(self):
-        return self.run_all("docs/first-trunk.md")
+    async def test_commands_of_the_first_trunk_work_in_their_order(self):
+        await self.run_all("docs/first-trunk.md")

@@ -10,7 +10,6 @@ from calltrack.cli import demonstration
 from calltrack.cli.demo_story import program, record_in_words
 from calltrack.testing.tones import Heard
 from calltrack.tracking.model import Attribution, CallRecord, MediaFigures
-from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.interop.processes import Child
@@ -32,13 +31,12 @@ class DemoTestCase(TestCase):
         environment = {"PYTHONPATH": CHECKOUT, "TMPDIR": self.folder}
         return Child(self, "calltrack demo", whole, path=self.folder, env=environment)
 
-    @inlineCallbacks
-    def failing(self, changed):
+    async def failing(self, changed):
         """What a demonstration that must fail says, as JSON."""
         child = self.demo("demo", "--json", changed=SHORT + changed)
-        status = yield Deferred.fromCoroutine(child.end())
+        status = await child.end()
         self.assertEqual(status, 1, child.output)
-        return json.loads(child.output.removesuffix(child.errors) if child.errors else child.output)
+        return json.loads(child.printed)
 
     def assertRight(self, told):
         self.assertEqual((told["ok"], told["problems"]), (True, []))
@@ -51,11 +49,10 @@ class DemoTestCase(TestCase):
 
 
 class PlainDemoTests(DemoTestCase):
-    @inlineCallbacks
-    def test_piped_story_shows_headers_audio_ladder_record_and_verdict_without_escapes(self):
+    async def test_piped_story_shows_headers_audio_ladder_record_and_verdict_without_escapes(self):
         child = self.demo("demo")
-        status = yield Deferred.fromCoroutine(child.end())
-        self.assertEqual((status, child.errors), (0, ""), child.output)
+        status = await child.end()
+        self.assertEqual((status, child.printed), (0, child.output))
         for shown in (
             "x-roistat-phone: 11231234567",
             f"x-roistat-marker: {MARKER}",
@@ -74,32 +71,29 @@ class PlainDemoTests(DemoTestCase):
         self.assertNotIn("\x1b", child.output)
         self.assertEqual(os.listdir(self.folder), [], "the database was not thrown away")
 
-    @inlineCallbacks
-    def test_reader_that_goes_away_ends_the_demo_quietly(self):
+    async def test_reader_that_goes_away_ends_the_demo_quietly(self):
         child = self.demo("demo")
-        yield child.writes("The office rings")
+        await child.writes("The office rings")
         child.transport.closeStdout()
-        status = yield Deferred.fromCoroutine(child.end())
-        self.assertEqual((status, child.errors), (1, ""))
+        status = await child.end()
+        self.assertEqual((status, child.printed), (1, child.output))
         self.assertEqual(os.listdir(self.folder), [])
 
-    @inlineCallbacks
-    def test_interrupted_demo_leaves_nothing_behind(self):
+    async def test_interrupted_demo_leaves_nothing_behind(self):
         child = self.demo("demo")
-        yield child.writes("The office rings")
+        await child.writes("The office rings")
         child.signal("INT")
-        status = yield Deferred.fromCoroutine(child.end())
+        status = await child.end()
         self.assertEqual(status, 1, child.output)
         self.assertNotIn("Traceback", child.output)
         self.assertEqual(os.listdir(self.folder), [])
 
 
 class JSONDemoTests(DemoTestCase):
-    @inlineCallbacks
-    def test_json_is_one_object_that_agrees_with_itself(self):
+    async def test_json_is_one_object_that_agrees_with_itself(self):
         child = self.demo("demo", "--json")
-        status = yield Deferred.fromCoroutine(child.end())
-        self.assertEqual((status, child.errors), (0, ""), child.output)
+        status = await child.end()
+        self.assertEqual((status, child.printed), (0, child.output))
         told = json.loads(child.output)
         self.assertRight(told)
         call = told["call"]
@@ -110,29 +104,27 @@ class JSONDemoTests(DemoTestCase):
         self.assertEqual(call["media"]["target"]["packets"], told["audio"]["visitor"]["packets"])
         self.assertEqual(told["health"]["status"], "ok")
 
-    @inlineCallbacks
-    def test_one_loopback_address_is_enough(self):
+    async def test_one_loopback_address_is_enough(self):
         child = self.demo("demo", "--json", changed=SHORT + "d.loopback_addresses = lambda n: ['127.0.0.1'] * n; ")
-        status = yield Deferred.fromCoroutine(child.end())
+        status = await child.end()
         self.assertEqual(status, 0, child.output)
         told = json.loads(child.output)
         self.assertRight(told)
         self.assertTrue(told["request_uri"].startswith("sip:office@127.0.0.1:"))
 
-    @inlineCallbacks
-    def test_kept_engine_serves_the_commands_it_suggests_and_ends_on_interrupt(self):
+    async def test_kept_engine_serves_the_commands_it_suggests_and_ends_on_interrupt(self):
         child = self.demo("demo", "--keep", changed=SHORT)
-        yield child.writes("Ctrl-C ends it.")
+        await child.writes("Ctrl-C ends it.")
         suggested = re.findall(r"^  calltrack (--config .+)$", child.output, re.MULTILINE)
         self.assertEqual(len(suggested), 4, child.output)
         for command in suggested:
             other = self.command(command.split(" "))
-            status = yield Deferred.fromCoroutine(other.end())
+            status = await other.end()
             self.assertEqual(status, 0, other.output)
         heard = re.search(r"what each side heard: (\S+) and (\S+)", child.output)
         self.assertTrue(all(map(os.path.exists, heard.groups())))
         child.signal("INT")
-        status = yield Deferred.fromCoroutine(child.end())
+        status = await child.end()
         self.assertEqual(status, 0, child.output)
         self.assertFalse(os.path.exists(os.path.dirname(heard[1])))
 
@@ -142,20 +134,17 @@ class JSONDemoTests(DemoTestCase):
 
 
 class FailingDemoTests(DemoTestCase):
-    @inlineCallbacks
-    def test_office_that_never_answers_ends_the_demo_in_words(self):
-        told = yield self.failing("d.RING_TIME = 60; d.PATIENCE = 1.0; ")
+    async def test_office_that_never_answers_ends_the_demo_in_words(self):
+        told = await self.failing("d.RING_TIME = 60; d.PATIENCE = 1.0; ")
         self.assertEqual(told, {"ok": False, "problems": ["waited 1 s in vain for the call to be answered"]})
 
-    @inlineCallbacks
-    def test_office_that_refuses_ends_the_demo_in_words(self):
-        told = yield self.failing("d.Demonstration._office_rings = lambda self, call: call.refuse(); ")
+    async def test_office_that_refuses_ends_the_demo_in_words(self):
+        told = await self.failing("d.Demonstration._office_rings = lambda self, call: call.refuse(); ")
         (problem,) = told["problems"]
         self.assertIn("waited for the call to reach the office, but: 486", problem)
 
-    @inlineCallbacks
-    def test_silent_office_is_no_success(self):
-        told = yield self.failing("d.OFFICE_TONE = 0; ")
+    async def test_silent_office_is_no_success(self):
+        told = await self.failing("d.OFFICE_TONE = 0; ")
         self.assertFalse(told["ok"])
         self.assertIn("the visitor heard 0 Hz", " ".join(told["problems"]))
 
