@@ -169,7 +169,10 @@ class Call:
     def side_for(self, attempt: Attempt, destination: Destination) -> OutboundSide | Outcome:
         """A side for one destination of a target, within the limits of target and trunk."""
         engine, target = self._engine, attempt.target
-        limits: tuple[Limit, ...] = (Limit(f"target:{target.label}", target.max_calls, target.max_rate),)
+        limits: tuple[Limit, ...] = ()
+        if attempt not in self._sides.values():  # the devices of an account ring together and are one call
+            name = target.label if target.kind != "account" else f"account:{self.route.project}"
+            limits = (Limit(f"target:{name}", target.max_calls, target.max_rate),)
         trunk = None
         if destination.trunk:
             trunk = engine.destinations.trunk(destination.trunk)
@@ -210,8 +213,13 @@ class Call:
 
     def dropped(self, side: OutboundSide) -> None:
         """A side did not get the call."""
-        if self._sides.pop(side, None) is not None:
-            self._engine.limits.give_back(side.limits)
+        attempt = self._sides.pop(side, None)
+        if attempt is not None:
+            beside = next((other for other, its in self._sides.items() if its is attempt and not other.limits), None)
+            if beside is not None:
+                beside.limits = side.limits
+            else:
+                self._engine.limits.give_back(side.limits)
             if self._media is not None:
                 self._media.drop(side.party)
             side.release()

@@ -22,6 +22,9 @@ class Reachable(Protocol):
     route: tuple[bytes, ...]  # Route values on the way to it (RFC 3327)
     flow: Flow  # that it came by
 
+    def moved(self) -> Flow | None:
+        """The flow that it has registered over since then, if another."""
+
 
 class LocationService(Protocol):
     """Who is registered at the account of a project."""
@@ -53,4 +56,4 @@ class AccountContacts:
         uri = contact.uri
         if target.addressing.request_user == "dialled":
             uri = with_user(uri, route.dialled)
-        return Destination(uri, contact.uri, flow=contact.flow, route=contact.route)
+        return Destination(uri, contact.uri, flow=contact.flow, route=contact.route, moved=contact.moved)

@@ -42,6 +42,7 @@ class Destination(NamedTuple):
     credentials: Credentials | None = None
     flow: Flow | None = None  # of a registered contact; then no next hop is looked for
     route: tuple[bytes, ...] = ()  # Route values, of a contact that registered through proxies (RFC 3327)
+    moved: Callable[[], Flow | None] | None = None  # of a registered contact: as `Dialog.moved`
 
 
 class Forwarded(NamedTuple):
@@ -195,7 +196,10 @@ class OutboundSide(UsageSide):
         if self._sdp:
             head.append(SDP)
         self._flow = flow
-        agent.with_room(flow, head, self._sdp, lambda way: self._send_over(way, head))
+        if self.destination.flow is not None:
+            self._send_over(flow, head)  # a registered contact is reached over its own flow alone
+        else:
+            agent.with_room(flow, head, self._sdp, lambda way: self._send_over(way, head))
 
     def _send_over(self, flow: Flow, head: list[bytes]) -> None:
         if self._cancelled:
@@ -240,6 +244,7 @@ class OutboundSide(UsageSide):
                 dialog = Dialog.of_client(response, self._from, self._tag, self._cseq, self._flow)
             except MalformedMessage:
                 return None  # a provisional response may lack Contact; it makes no dialog then
+            dialog.moved = self.destination.moved
             usage = InviteUsage(self._agent, dialog, self, (self._contact,), self._credentials)
             usage.authorization = tuple(self._extra)
             self._early[tag] = usage

@@ -56,7 +56,7 @@ class Locations:
 
     def put(self, binding: Binding, lifetime: float, flow: Flow | None = None) -> None:
         """Hold a binding for `lifetime` seconds, in the place of the one with its id. `flow`: its connection."""
-        entry = self._find(binding)
+        entry = self.find(binding)
         if entry is None:
             entry = Entry(binding, 0.0, None)
             self._by_project.setdefault(binding.project, []).append(entry)
@@ -74,7 +74,7 @@ class Locations:
 
     def remove(self, binding: Binding) -> bool:
         """Forget a binding, whatever its state; False when it was gone already."""
-        entry = self._find(binding)
+        entry = self.find(binding)
         if entry is None:
             return False
         self._unlink(entry)
@@ -85,7 +85,8 @@ class Locations:
         self._count -= 1
         return True
 
-    def _find(self, binding: Binding) -> Entry | None:
+    def find(self, binding: Binding) -> Entry | None:
+        """What is held now of a binding, by project and id."""
         for entry in self._by_project.get(binding.project, ()):
             if entry.binding.id == binding.id:
                 return entry

@@ -9,27 +9,27 @@ from __future__ import annotations
 import random
 from collections import Counter
 from email.utils import formatdate
-from itertools import groupby
-from typing import Any, Callable, NamedTuple, Protocol
+from typing import Any, Callable
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from calltrack.errors import MalformedMessage, SIPError, StoreUnavailable, TransportFailure
+from calltrack.errors import MalformedMessage, SIPError, StoreUnavailable
 from calltrack.interfaces import IAccountStore, ILocationStore
 from calltrack.registrar.directory import Directory
 from calltrack.registrar.guard import Guard, is_public
 from calltrack.registrar.journal import Journal
 from calltrack.registrar.locations import Entry, Locations
 from calltrack.registrar.offers import Offers, offered_after
+from calltrack.registrar.reach import Network, Reach, Reachable
 from calltrack.registrar.registration import read
 from calltrack.registrar.settings import RegistrarSettings
 from calltrack.registrar.update import Origin, update
 from calltrack.sip.agent import Agent
 from calltrack.sip.authenticator import Authenticator, Outcome
 from calltrack.sip.digest import parse_credentials
-from calltrack.sip.flows import Address, Flow
+from calltrack.sip.flows import Flow
 from calltrack.sip.grammar import quote
 from calltrack.sip.layer import Refusal
 from calltrack.sip.message import Request
@@ -46,24 +46,6 @@ FLOW_TIMER = 120  # seconds within which a device that keeps its flow open sends
 MAX_LATE = 1000  # refusals that wait at once
 MAX_CREDENTIALS = 2  # of one request that are tried: one an algorithm
 RESTORE_AGAIN = 1.0  # seconds after which the store is asked again for the bindings of an earlier run
-
-
-class Reachable(NamedTuple):
-    """A registered contact that can be called now."""
-
-    uri: bytes  # Request-URI, as it was registered
-    route: tuple[bytes, ...]  # Route values on the way to it
-    flow: Flow
-    device: str
-
-
-class Network(Protocol):
-    """What the registrar needs of `calltrack.sip.transports.Transports`."""
-
-    closed: Callable[[Flow], None]
-
-    def udp_flow(self, local: Address, remote: Address) -> Flow: ...
-    def shown_address(self, flow: Flow) -> tuple[str, int]: ...
 
 
 class Registrar:
@@ -94,6 +76,7 @@ class Registrar:
         self.locations = Locations(timers, self._expired)
         self.guard = Guard(timers.now, trusted)
         self._offers = Offers()
+        self._reach = Reach(self.locations, network)
         self._wall = wall
         self._store = locations
         self._network = network
@@ -353,29 +336,8 @@ class Registrar:
     # For calls
 
     def reachable(self, project: int) -> list[list[Reachable]]:
-        """The contacts of a project's account that can be called now, those of one preference together, the most
-        preferred first (section 16.6: by q-value)."""
-        entries = sorted(self.locations.of(project), key=lambda entry: -entry.binding.q)
-        rounds = (self._reachable(group) for _, group in groupby(entries, key=lambda entry: entry.binding.q))
-        return [contacts for contacts in rounds if contacts]
-
-    def _reachable(self, entries: Any) -> list[Reachable]:
-        found = []
-        for entry in entries:
-            binding = entry.binding
-            try:
-                flow = entry.flow or self._udp_flow(binding)
-            except TransportFailure as problem:
-                log.warn("cannot call {contact}: {problem}", contact=binding.contact, problem=problem)
-                continue
-            if flow.open:
-                route = tuple(value.encode() for value in binding.path)
-                found.append(Reachable(binding.contact.encode(), route, flow, binding.device))
-        return found
-
-    def _udp_flow(self, binding: Binding) -> Flow:
-        host, _, port = binding.local.rpartition(":")
-        return self._network.udp_flow(Address(host, int(port)), Address(binding.host, binding.reach))
+        """As `Reach.reachable`."""
+        return self._reach.reachable(project)
 
 
 def _contact_line(entry: Entry, now: float) -> bytes:

@@ -77,6 +77,14 @@ def update(current: Sequence[Binding], registration: Registration, origin: Origi
     return Update(tuple(saved), (*removed, *gone), tuple(came), tuple(gone))
 
 
+def same_device(one: Binding, other: Binding) -> bool:
+    """Whether two bindings of an account that did not follow each other are of one device: of one instance, or, where
+    neither names any, of one Call-ID."""
+    if one.instance or other.instance:
+        return one.instance == other.instance and one.reg_id == other.reg_id
+    return one.call_id == other.call_id
+
+
 def behind_nat(uri: str, host: str) -> bool:
     """Whether a device whose contact is `uri` and whose messages come from `host` has an address translated on
     the way, or names none: the URI alone does not tell it from others then."""

@@ -262,7 +262,7 @@ class Agent:
         except MalformedMessage as problem:
             failed(problem)
             return
-        flow = dialog.flow if dialog.keeps_flow(uri) else None
+        flow = dialog.device_flow() or (dialog.flow if dialog.keeps_flow(uri) else None)
         if flow is None and not dialog.flow.reliable:
             flow = self.flow_now(uri)
         if flow is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import ip_address
 
 from calltrack.errors import MalformedMessage
@@ -15,6 +16,10 @@ class Dialog:
 
     `local` and `remote` are From and To values as they stand in our requests, with their tags.
     `flow` is the flow its first message came or went by.
+
+    With a registered device at the other end, `moved` gives the flow that it has registered over since, None when it
+    has not: requests take that flow, or the last one that the device has sent over, wherever its URI points to
+    (RFC 5626 section 5.3).
     """
 
     __slots__ = (
@@ -23,6 +28,7 @@ class Dialog:
         "local",
         "local_cseq",
         "local_tag",
+        "moved",
         "remote",
         "remote_cseq",
         "remote_tag",
@@ -49,6 +55,7 @@ class Dialog:
         self.remote_target = remote_target
         self.route_set = route_set
         self.flow = flow
+        self.moved: Callable[[], Flow | None] | None = None
         self.local_cseq = 0
         self.remote_cseq = -1  # none yet: the first may be 0
 
@@ -137,6 +144,13 @@ class Dialog:
     def next_hop(self) -> URI:
         """Where its requests go first: the first route, else the remote target."""
         return parse_uri(parse_name_addr(self.route_set[0]).uri if self.route_set else self.remote_target)
+
+    def device_flow(self) -> Flow | None:
+        """The flow that leads to a registered device; None when there is none, or it is another kind of peer."""
+        if self.moved is None:
+            return None
+        flow = self.moved() or self.flow
+        return flow if flow.open else None
 
     def keeps_flow(self, hop: URI) -> bool:
         """Whether requests take the dialog's own flow instead of the address of `hop`: it leads there, or

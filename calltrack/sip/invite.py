@@ -118,6 +118,8 @@ class InviteUsage:
             self.agent.respond(transaction, 500)
             return
         dialog.remote_cseq = number
+        if dialog.moved is not None:
+            dialog.flow = transaction.flow
         if request.method == b"BYE":  # also when ours is under way: both get 200
             self._bye(transaction)
         elif self.ended:

@@ -35,15 +35,14 @@ class RegistrarTestCase(SynchronousTestCase):
             awaited = Deferred.fromCoroutine(awaited)
         return self.successResultOf(awaited)
 
-    def start(self, *targets, stores=None, trunks=None, **settings):
-        """An engine whose number leads to the account, or to these targets."""
-        options = {} if trunks is None else {"trunks": trunks}
+    def start(self, *targets, stores=None, options=None, **settings):
+        """An engine whose number leads to the account, or to these targets; `options`: as of TestEngine."""
         self.engine = TestEngine(
             self.network,
             targets or (ACCOUNT,),
             registrar=RegistrarSettings(**settings),
             stores=stores or self.stores,
-            **options,
+            **(options or {}),
         )
         self.registrar = self.engine.registrar
         self.registrar.observers.append(self.events.append)
