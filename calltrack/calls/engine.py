@@ -25,7 +25,6 @@ from calltrack.sip.agent import Agent
 from calltrack.sip.flows import Flow
 from calltrack.sip.layer import Refusal
 from calltrack.sip.message import Request
-from calltrack.sip.scanners import is_scanner
 from calltrack.sip.transactions import ServerTransaction
 from calltrack.timers import Timers
 from calltrack.tracking.model import CallRecord
@@ -90,10 +89,7 @@ class CallEngine:
     # From the agent
 
     def admit(self, invite: Request, flow: Flow) -> Refusal | None:
-        """As AgentUser.admit: strangers get 403, scanners nothing."""
-        if is_scanner(invite):
-            self.counters["scanners"] += 1
-            return Refusal(0)
+        """As AgentUser.admit: strangers get 403."""
         host = flow.remote.host
         if self._phones is not None and self._phones.speaks_for_account(invite):
             self.counters["calls_from_phones"] += 1

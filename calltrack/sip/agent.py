@@ -20,6 +20,7 @@ from calltrack.sip.layer import Refusal, TransactionLayer
 from calltrack.sip.locating import NextHop, literal
 from calltrack.sip.message import Request, Response
 from calltrack.sip.resolver import Resolver
+from calltrack.sip.scanners import is_scanner
 from calltrack.sip.transactions import ClientTransaction, ServerTransaction, Settings
 from calltrack.sip.transports import Transports
 from calltrack.sip.uri import URI, parse_uri
@@ -74,6 +75,7 @@ class Agent:
         self.resolver = resolver
         self.settings = settings
         self.user = user
+        self.serving = True  # False: nothing new is taken on, because the service is not ready yet
         self.registrar: RegistrarUser | None = None  # without one REGISTER is not allowed
         self.layer = TransactionLayer(timers, transports, settings, self)
         self.dialogs: dict[tuple[bytes, bytes, bytes], InviteUsage] = {}
@@ -93,8 +95,13 @@ class Agent:
         if tag:
             known = (request.call_id, tag, request.from_.tag) in self.dialogs
             return None if known else Refusal(481, (self.server,))
+        if is_scanner(request):
+            self.layer.counters["scanners"] += 1
+            return Refusal(0)
+        if not self.serving:
+            return Refusal(503, (b"Retry-After: 2", self.server))
         if method == b"OPTIONS":
-            return Refusal(200, self._capabilities())
+            return _unsupported(request) or Refusal(200, self._capabilities())
         if method == b"REGISTER" and self.registrar is not None:
             return self.registrar.admit(request, flow)
         if method != b"INVITE":
@@ -116,9 +123,9 @@ class Agent:
         own = b"branch=" + self.layer.branch_prefix
         if any(own in via for via in invite.all(b"via")):
             return Refusal(482)
-        required = invite.items(b"require") if b"require" in invite.names() else []
-        if required:
-            return Refusal(420, (b"Unsupported: " + b", ".join(required),))
+        unsupported = _unsupported(invite)
+        if unsupported is not None:
+            return unsupported
         if invite.body and invite.content_type != b"application/sdp":
             return Refusal(415, (ACCEPT,))
         if invite.body and (invite.get(b"content-encoding") or b"identity").lower() != b"identity":
@@ -281,6 +288,12 @@ class Agent:
             failed(failure.value)
 
         self.next_hops(uri).addCallback(connect).addCallbacks(send, lost).addErrback(_bug)
+
+
+def _unsupported(request: Request) -> Refusal | None:
+    """420 when an extension is required (section 8.2.2.3): none is spoken yet."""
+    required = request.items(b"require") if b"require" in request.names() else []
+    return Refusal(420, (b"Unsupported: " + b", ".join(required),)) if required else None
 
 
 def _bug(failure: Failure) -> None:

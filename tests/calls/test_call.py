@@ -348,14 +348,6 @@ class NoRecordTests(CallTestCase):
         (line,) = [line for line in map(formatEvent, logged) if "203.0.113.66" in line]
         self.assertIn("(it dialled 'sip:", line)
 
-    def test_scanner_gets_no_answer(self):
-        """EDGE-CASES 44."""
-        self.start()
-        for product in (b"friendly-scanner", b"sipvicious/1.0", b"PPLSIP"):
-            self.trunk.invite(lines=(b"User-Agent: " + product,))
-            self.trunk.expect_nothing()
-        self.office.expect_nothing()
-
     def test_invite_without_usable_contact_is_400(self):
         """RFC 3261 section 8.1.1.8."""
         self.start()
