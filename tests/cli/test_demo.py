@@ -100,8 +100,10 @@ class JSONDemoTests(DemoTestCase):
         self.assertEqual((call["status"], call["hangup"], call["callee"]), ("ANSWER", "caller", "11231234567"))
         self.assertEqual(call["target"], told["request_uri"])
         self.assertEqual(call["media"]["verdict"], "both-ways")
-        self.assertEqual(call["media"]["caller"]["packets"], told["audio"]["office"]["packets"])
-        self.assertEqual(call["media"]["target"]["packets"], told["audio"]["visitor"]["packets"])
+        for relayed, heard in (("caller", "office"), ("target", "visitor")):
+            # The last ones may still be under way when the call is hung up.
+            under_way = call["media"][relayed]["packets"] - told["audio"][heard]["packets"]
+            self.assertIn(under_way, range(0, 5))
         self.assertEqual(told["health"]["status"], "ok")
 
     async def test_one_loopback_address_is_enough(self):
