@@ -22,11 +22,12 @@ from calltrack.calls.ladder import Ladder
 from calltrack.calls.limits import Limit
 from calltrack.calls.outbound import ELSEWHERE, Destination, OutboundSide
 from calltrack.calls.outcomes import Outcome
+from calltrack.calls.record import Ending, Times, record_of
 from calltrack.calls.renegotiation import Renegotiation
 from calltrack.calls.sides import UsageSide
 from calltrack.errors import CalltrackError, MediaUnavailable, SIPError
 from calltrack.sip.transactions import ServerTransaction
-from calltrack.tracking.model import Attribution, CallRecord, MediaFigures, Route
+from calltrack.tracking.model import MediaFigures, Route
 
 if TYPE_CHECKING:
     from calltrack.calls.engine import CallEngine
@@ -45,7 +46,6 @@ class Call:
 
     __slots__ = (
         "_attempts",
-        "_born",
         "_changes",
         "_engine",
         "_give_up_lookup",
@@ -54,34 +54,30 @@ class Call:
         "_media",
         "_parties",
         "_sides",
-        "_times",
         "admission",
         "call_ids",
         "caller",
-        "created_ms",
         "id",
         "ladder",
         "merge_key",
-        "reason",
         "route",
         "state",
         "target",
+        "times",
         "winner",
     )
 
     def __init__(self, engine: CallEngine, call_id: str, transaction: ServerTransaction, admission: Admission):
         self._engine = engine
-        self._born = engine.timers.now()
         self.id = call_id
-        self.created_ms = engine.wall_ms()
+        self.times = Times(engine.timers.now(), engine.wall_ms())
         self.admission = admission
         self.call_ids: list[bytes] = []  # of its dialogs, for the ladder
         self.merge_key: tuple[bytes, bytes, int] | None = None  # what a merged INVITE has in common with its own
         self.state = ROUTING
         self.route: Route | None = None
         self.target = ""  # label of the target that answered, or of the last one tried
-        self.reason = ""
-        self.ladder = Ladder(self._born)
+        self.ladder = Ladder(self.times.born)
         self.caller = InboundSide(self, engine.agent, transaction)
         self.winner: OutboundSide | None = None
         self._give_up_lookup: Callable[[], None] | None = None
@@ -92,7 +88,6 @@ class Call:
         self._sides: dict[OutboundSide, Attempt] = {}
         self._parties = 0
         self._changes: Renegotiation | None = None
-        self._times: dict[str, float] = {}  # ringing, answered, ended: seconds on the monotonic clock
 
     # Routing
 
@@ -106,7 +101,7 @@ class Call:
         )
         if not self._take(limits, 503):
             return
-        give_up = engine.lookup.ask(admission.dialled, admission.caller, self.created_ms / 1000, self._routed)
+        give_up = engine.lookup.ask(admission.dialled, admission.caller, self.times.created_ms / 1000, self._routed)
         if self.state == ROUTING:
             self._give_up_lookup = give_up
 
@@ -140,7 +135,7 @@ class Call:
             self._refuse(Outcome("CONGESTION", 503, f"media: {problem}", 34), retry=True)
             return
         self.state = HUNTING
-        self._engine.ledger.begin(self.record())
+        self._engine.ledger.begin(record_of(self, self._engine.timers.now()))
         self._hunt = Hunt(len(route.targets), route.ring == "all")
         self._ring(self._hunt.start())
 
@@ -233,7 +228,8 @@ class Call:
     def _ringing(self, side: OutboundSide, event: events.Ringing) -> None:
         if self.state != HUNTING or self.winner is not None or side not in self._sides:
             return
-        self._times.setdefault("ringing", self._engine.timers.now())
+        if self.times.ringing is None:
+            self.times.ringing = self._engine.timers.now()
         if not event.sdp or not self.caller.sdp:
             self.caller.ring(event.status, b"")
             return
@@ -274,9 +270,9 @@ class Call:
         if self.state != HUNTING:
             return  # the caller gave up meanwhile
         self.state = TALKING
-        self._times["answered"] = self._engine.timers.now()
+        self.times.answered = self._engine.timers.now()
         self._media.connect(self.winner.party)
-        self._engine.ledger.begin(self.record())
+        self._engine.ledger.begin(record_of(self, self._engine.timers.now()))
         self.caller.answer(sdp)
 
     def _unusable_answer(self, failure: Failure) -> None:
@@ -355,7 +351,7 @@ class Call:
             return
         self.state = ENDED
         engine = self._engine
-        self._times["ended"] = engine.timers.now()
+        self.times.ended = engine.timers.now()
         if self._give_up_lookup is not None:
             self._give_up_lookup()
         for attempt in list(self._attempts.values()):
@@ -371,56 +367,12 @@ class Call:
             engine.limits.give_back(self.winner.limits)
         for limits in self._limits:
             engine.limits.give_back(limits)
-        self.reason = reason
         media = self._media.close() if self._media is not None else MediaFigures()
-        engine.ended(self, self.record(status, hangup, sip_code, q850, media))
+        engine.ended(self, record_of(self, self.times.ended, Ending(status, hangup, sip_code, reason, q850), media))
         self.caller.release()
         if self.winner is not None:
             self.winner.release()
         self._media = self._hunt = self._changes = None
-
-    def record(
-        self,
-        status: str = "ACTIVE",
-        hangup: str = "",
-        sip_code: int = 0,
-        q850: int = 0,
-        media: MediaFigures = MediaFigures(),
-    ) -> CallRecord:
-        """What is known of the call now."""
-        route, times, final = self.route, self._times, status != "ACTIVE"
-        answered, ended = times.get("answered"), times.get("ended")
-        until = ended if ended is not None else self._engine.timers.now()
-        talked = until - answered if answered is not None else 0.0
-        return CallRecord(
-            id=self.id,
-            project=route.project if route else None,
-            scenario=route.scenario if route else None,
-            caller=self.admission.caller,
-            callee=self.admission.dialled,
-            target=self.target,
-            trunk=self.admission.trunk.name,
-            created=self.created_ms,
-            ringing=self._wall("ringing"),
-            answered=self._wall("answered"),
-            ended=self._wall("ended"),
-            duration=round(until - self._born, 3) if final else 0.0,
-            waiting_time=round((answered if answered is not None else until) - self._born, 3),
-            answer_duration=round(talked, 3) if final else 0.0,
-            status=status,
-            hangup=hangup,
-            sip_code=sip_code,
-            q850=q850,
-            reason=self.reason,
-            attribution=route.attribution if route else Attribution(),
-            target_call=bool(route and final and answered is not None and talked >= route.target_call_time),
-            media=media,
-        )
-
-    def _wall(self, what: str) -> int | None:
-        """A moment of the monotonic clock as wall time: a step of the wall clock cannot turn a call around."""
-        at = self._times.get(what)
-        return None if at is None else self.created_ms + round((at - self._born) * 1000)
 
 
 _HEARD: dict[type, Callable[..., None]] = {
