@@ -7,6 +7,7 @@ of users and passwords.
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Iterable
 
@@ -17,8 +18,10 @@ from calltrack.sip.message import Request
 MD5_ALONE = ("MD5",)
 MAX_DEVICES = 10_000  # remembered; the longest unheard of are forgotten first
 
-# Devices known to give up at SHA-256, by the beginning of their User-Agent: they need not fail first.
-MD5_DEVICES = (b"baresip v0.", b"baresip v1.")
+# What is known to give up at SHA-256 need not fail first: by the beginning of its User-Agent, or by the branches that
+# only sipp makes, which may call itself anything.
+_PRODUCTS = (b"baresip v0.", b"baresip v1.")
+_SIPP_BRANCH = re.compile(rb"z9hG4bK-[0-9]+-[0-9]+-[0-9]+\Z")
 
 Device = tuple[str, bytes]  # source address and Call-ID, which is one for all REGISTERs of a device
 
@@ -45,7 +48,7 @@ class Offers:
 
     def for_request(self, register: Request, host: str) -> tuple[str, ...]:
         """The algorithms to challenge a request without credentials with."""
-        if (register.get(b"user-agent") or b"").startswith(MD5_DEVICES):
+        if (register.get(b"user-agent") or b"").startswith(_PRODUCTS) or _SIPP_BRANCH.match(register.via.branch):
             return MD5_ALONE
         device, cseq = (host, register.call_id), register.cseq[0]
         offer = self._offers.get(device)
