@@ -11,15 +11,7 @@ from functools import lru_cache
 from typing import Iterable, NamedTuple
 
 from calltrack.errors import CalltrackError, MalformedMessage, SIPError
-from calltrack.sip.grammar import (
-    HEADER_KEYS,
-    LWS,
-    header_key,
-    is_token,
-    parse_params,
-    parse_uint,
-    split_list,
-)
+from calltrack.sip.grammar import HEADER_KEYS, LWS, header_key, is_token, parse_params, parse_uint, split_list
 from calltrack.sip.uri import NameAddr, parse_host_port, parse_name_addr
 
 MAX_MESSAGE = 65535  # bytes

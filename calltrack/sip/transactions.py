@@ -122,9 +122,7 @@ class Transaction:
         self._end_after(0.0 if self.flow.reliable else self.layer.settings.t4, LINGERED)
 
     def _end_after(self, seconds: float, event: str) -> None:
-        if self._ending is not None:
-            self._ending.cancel()
-            self._ending = None
+        self._no_deadline(None)
         if seconds:
             self._ending = self.layer.timers.after(seconds, self.event, event)
         else:
@@ -220,7 +218,7 @@ class ServerTransaction(Transaction):
 class ClientTransaction(Transaction):
     """A request that we sent, until its final response."""
 
-    __slots__ = ("_cancel", "_request", "branch", "call_id", "last_status", "method", "user")
+    __slots__ = ("_cancel", "_request", "branch", "call_id", "method", "user")
 
     def __init__(
         self,
@@ -238,7 +236,6 @@ class ClientTransaction(Transaction):
         self.call_id = call_id
         self.method = method
         self.user = user
-        self.last_status = 0
         self._request = data  # as sent
         self._cancel: tuple[bytes, ...] | None = None  # header lines of a CANCEL that waits
 
@@ -259,27 +256,13 @@ class ClientTransaction(Transaction):
         elif self.state == CALLING:
             self._cancel = lines
 
-    @property
-    def cancelling(self) -> bool:
-        """Whether a CANCEL waits for the first provisional response."""
-        return self._cancel is not None
-
-    def abandon(self) -> None:
-        """Tell nobody any more; the machine goes on."""
-        self.user = NOBODY
-
     def header(self, name: bytes) -> list[bytes]:
         """Header lines of the request as sent that begin with `name` (`b"Route: "`)."""
         head = self._request[: self._request.find(b"\r\n\r\n")]
         return [line for line in head.split(b"\r\n") if line.startswith(name)]
 
-    @property
-    def request_uri(self) -> bytes:
-        return self._request.split(b" ", 2)[1]
-
     def received(self, response: Response) -> None:
         status = response.status
-        self.last_status = status
         self.event(GET_1XX if status < 200 else GET_2XX if status < 300 else GET_FAILURE, response)
 
     def _transmit(self, data: bytes) -> None:
@@ -325,7 +308,7 @@ class ClientTransaction(Transaction):
         ]
         number = self.header(b"CSeq: ")[0].split(b" ")[1]
         lines.append(b"CSeq: %b %b" % (number, method))
-        return b"%b %b SIP/2.0" % (method, self.request_uri), lines
+        return b"%b %b SIP/2.0" % (method, self._request.split(b" ", 2)[1]), lines
 
     def _timed_out(self, _: Any) -> None:
         self.user.failed(self, TransactionTimeout(f"no answer to {self.method.decode()} from {self.flow.remote.host}"))
