@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from calltrack.errors import MalformedMessage
 from calltrack.sip.grammar import HEADER_KEYS, LWS, header_key, parse_uint
-from calltrack.sip.message import MAX_HEAD, MAX_MESSAGE
+from calltrack.sip.message import MAX_HEAD, MAX_MESSAGE, unfold
 
 PING = b"\r\n\r\n"
 PONG = b"\r\n"
@@ -74,9 +74,15 @@ class Framer:
 
 
 def _content_length(head: bytes) -> int:
-    """The Content-Length of a head; 0 when there is none, as a message without body over TCP often lacks it."""
+    """The Content-Length of a head; 0 when there is none, as a message without body over TCP often lacks it.
+    Raises MalformedMessage when it is no number, or when there is more than one."""
+    if b"\r\n " in head or b"\r\n\t" in head:
+        head = unfold(head)
+    lengths = []
     for line in head.split(b"\r\n"):
         name, colon, value = line.partition(b":")
         if colon and (HEADER_KEYS.get(name) or header_key(name)) == b"content-length":
-            return parse_uint(value.strip(LWS), "Content-Length")
-    return 0
+            lengths.append(parse_uint(value.strip(LWS), "Content-Length"))
+    if len(lengths) > 1:
+        raise MalformedMessage("more than one Content-Length")
+    return lengths[0] if lengths else 0

@@ -12,31 +12,13 @@ from typing import Iterable, NamedTuple
 
 from calltrack.errors import CalltrackError, MalformedMessage, SIPError
 from calltrack.sip.grammar import HEADER_KEYS, LWS, header_key, is_token, parse_params, parse_uint, split_list
+from calltrack.sip.status import REASONS
 from calltrack.sip.uri import NameAddr, parse_host_port, parse_name_addr
 
 MAX_MESSAGE = 65535  # bytes
 MAX_HEAD = 16384  # bytes up to and including the empty line
 MAX_HEADERS = 256  # lines
 _PADDED = (b" ", b"\t", b"")  # first or last character of a value that `parse` looks at again
-
-REASONS: dict[int, bytes] = {
-    100: b"Trying", 180: b"Ringing", 181: b"Call Is Being Forwarded", 182: b"Queued",
-    183: b"Session Progress", 200: b"OK", 202: b"Accepted", 300: b"Multiple Choices",
-    301: b"Moved Permanently", 302: b"Moved Temporarily", 305: b"Use Proxy", 380: b"Alternative Service",
-    400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found",
-    405: b"Method Not Allowed", 406: b"Not Acceptable", 407: b"Proxy Authentication Required",
-    408: b"Request Timeout", 410: b"Gone", 413: b"Request Entity Too Large",
-    414: b"Request-URI Too Long", 415: b"Unsupported Media Type", 416: b"Unsupported URI Scheme",
-    420: b"Bad Extension", 421: b"Extension Required", 422: b"Session Interval Too Small",
-    423: b"Interval Too Brief", 480: b"Temporarily Unavailable",
-    481: b"Call/Transaction Does Not Exist", 482: b"Loop Detected", 483: b"Too Many Hops",
-    484: b"Address Incomplete", 485: b"Ambiguous", 486: b"Busy Here", 487: b"Request Terminated",
-    488: b"Not Acceptable Here", 491: b"Request Pending", 493: b"Undecipherable",
-    500: b"Server Internal Error", 501: b"Not Implemented", 502: b"Bad Gateway",
-    503: b"Service Unavailable", 504: b"Server Time-out", 505: b"Version Not Supported",
-    513: b"Message Too Large", 600: b"Busy Everywhere", 603: b"Decline",
-    604: b"Does Not Exist Anywhere", 606: b"Not Acceptable",
-}  # fmt: skip
 
 
 class UnsafeHeader(CalltrackError):
@@ -244,10 +226,23 @@ class Request(Message):
         """As of any message; besides, raises VersionNotSupported."""
         super().validate()
         self.via  # noqa: B018 - answers go by all of it
+        if b"," in self._index[b"via"]:
+            for value in self.items(b"via"):
+                parse_via(value)
         if self.version != b"SIP/2.0" and self.version.upper() != b"SIP/2.0":
             raise VersionNotSupported("only SIP/2.0 is spoken here")
         if self.cseq[1] != self.method:
             raise MalformedMessage("the CSeq method is not the request's method")
+
+    def read_foreign_via(self) -> None:
+        """Of a request in another version of SIP, whose Via says so too: read it as ours, so that its sender
+        can be told (section 21.5.6)."""
+        value = self._index.get(b"via", b"")
+        if value.startswith(self.version + b"/"):
+            try:
+                self._via = parse_via(split_list(b"SIP/2.0" + value[len(self.version) :])[0])
+            except MalformedMessage:
+                pass  # whoever asks for it is told
 
     @property
     def max_forwards(self) -> int:
@@ -276,16 +271,19 @@ def parse(data: bytes) -> Request | Response:
     Raises MalformedMessage when there is no start line to go by. Anything else that is wrong is in
     `defect`. The body is cut to Content-Length; one that is shorter is a defect (section 18.3).
     """
-    end = data.find(b"\r\n\r\n", 0, MAX_HEAD)
+    end, defect = data.find(b"\r\n\r\n", 0, MAX_HEAD), ""
     if end < 0:
-        raise MalformedMessage("no empty line after the headers")
+        end, defect = data.rfind(b"\r\n", 0, MAX_HEAD), "no empty line after the headers"
+        if data.find(b"\r\n", 0, end) < 0:
+            raise MalformedMessage(defect)
     head, body = data[:end], data[end + 4 :]
     if b"\r\n " in head or b"\r\n\t" in head:  # folded lines (section 7.3.1)
-        head = _unfold(head)
+        head = unfold(head)
     start, *lines = head.split(b"\r\n")
     index: dict[bytes, bytes] = {}
     repeated: dict[bytes, list[bytes]] = {}
-    defect = "too many header lines" if len(lines) > MAX_HEADERS else ""
+    if len(lines) > MAX_HEADERS:
+        defect = "too many header lines"
     if b"\0" in head or head.count(b"\r") != len(lines) or head.count(b"\n") != len(lines):
         defect = "a CR, LF or NUL within a line"
     for line in lines:
@@ -316,7 +314,8 @@ def parse(data: bytes) -> Request | Response:
     return _start(start, index, repeated, body, defect)
 
 
-def _unfold(head: bytes) -> bytes:
+def unfold(head: bytes) -> bytes:
+    """A head with each of its folded lines in one (section 7.3.1)."""
     lines = head.split(b"\r\n")
     out = [lines[0]]
     for line in lines[1:]:
@@ -338,25 +337,34 @@ def _start(line: bytes, *parts) -> Request | Response:
         return Response(status, reason, *parts)
     words = line.split(b" ")
     method, uri, version = words[0], words[1] if len(words) > 1 else b"", words[-1]
+    if not version:
+        version = line.rstrip(b" ").rpartition(b" ")[2]
     if not is_token(method) or version[:4].upper() != b"SIP/":
         raise MalformedMessage("a start line that is neither a request nor a response")
     request = Request(method, uri, version, *parts)
     if len(words) != 3 or not uri:
         request.defect = request.defect or "a request line that is not three words"
+    if version != b"SIP/2.0":
+        request.read_foreign_via()
     return request
 
 
-def serialise(start: bytes, lines: list[bytes], body: bytes = b"") -> bytes:
+def serialise(start: bytes, lines: list[bytes], body: bytes = b"", *, echo: bool = False) -> bytes:
     """Join a start line, whole header lines (`Name: value`) and a body; adds Content-Length.
 
     Raises UnsafeHeader when any of them contains CR, LF or NUL: the one place that stands between
-    text from a web page and a forged header.
+    text from a web page and a forged header. `echo`: the lines go back to whoever sent them; to its own quoted
+    pair of a backslash and NUL (section 25.1) nobody else is exposed.
     """
     head = b"%b\r\n%b\r\nContent-Length: %d\r\n\r\n" % (start, b"\r\n".join(lines), len(body))
     ends = len(lines) + 3
-    if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
+    if head.count(b"\n") != ends or head.count(b"\r") != ends or _has_nul(head, echo):
         raise UnsafeHeader("a header value contains CR, LF or NUL")
     return head + body
+
+
+def _has_nul(head: bytes, quoted_pairs: bool) -> bool:
+    return b"\0" in head and not (quoted_pairs and head.count(b"\0") == head.count(b"\\\0"))
 
 
 def respond(
@@ -383,7 +391,7 @@ def respond(
     elif status < 300:
         head += [b"Record-Route: " + route for route in request.all(b"record-route")]
     head += lines
-    return serialise(b"SIP/2.0 %d %b" % (status, reason or REASONS.get(status, b"Unknown")), head, body)
+    return serialise(b"SIP/2.0 %d %b" % (status, reason or REASONS.get(status, b"Unknown")), head, body, echo=True)
 
 
 def to_is_tagged(request: Request) -> bool:
