@@ -319,8 +319,8 @@ class Call:
         if self.state == TALKING:
             self.end("ANSWER", who, 200, event.cause, NORMAL_CLEARING)
         elif who == "caller":
-            self.caller.refuse(487)
-            self.end("CANCEL", who, 487, event.cause, NORMAL_CLEARING)
+            self.caller.refuse(event.status)
+            self.end("CANCEL", who, event.status, event.cause, NORMAL_CLEARING)
         else:
             self._refuse(Outcome("CONGESTION", 480, event.cause, 31))
 

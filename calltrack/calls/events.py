@@ -67,9 +67,10 @@ class Cancelled(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The peer ended the call, or was lost."""
+    """The peer ended the call, or was lost. `status`: what its INVITE is told where that still waits."""
 
     cause: str
+    status: int = 487
 
 
 Event = Ringing | Answered | Failed | Acknowledged | Reoffered | Informed | Cancelled | Ended

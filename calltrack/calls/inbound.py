@@ -1,4 +1,4 @@
-"""The caller's side of a call: a server INVITE transaction and its dialog (RFC 3261 section 13.3).
+"""The caller's side of a call: a server INVITE transaction and its dialog (RFC 3261 section 13.3, RFC 3262).
 
 Speaks neutral events upwards; knows its call only as somebody who hears them.
 """
@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import secrets
 
-from calltrack.calls.events import Cancelled
+from calltrack.calls.events import Cancelled, Ended
 from calltrack.calls.sides import Hearer, UsageSide, contact_line
 from calltrack.sip.agent import Agent
+from calltrack.sip.capabilities import requires_reliability
 from calltrack.sip.dialogs import Dialog
 from calltrack.sip.exchanges import SDP
-from calltrack.sip.invite import InviteUsage
+from calltrack.sip.invite import UNHEARD, InviteUsage
 from calltrack.sip.message import Request
+from calltrack.sip.reliable import ReliableResponses
 from calltrack.sip.transactions import ServerTransaction
 from calltrack.sip.uri import parse_uri
 
 
 class InboundSide(UsageSide):
-    """The caller. Raises MalformedMessage from its constructor when the INVITE has no usable Contact."""
+    """The caller. Raises MalformedMessage from its constructor when the INVITE has no usable Contact.
 
-    __slots__ = ("_agent", "_rung", "max_forwards", "sdp", "transaction")
+    A caller that requires it gets provisional responses reliably, but none when it makes no offer: the first
+    would have to bring ours (RFC 3262 section 5), and the target's comes with its 200.
+    """
+
+    __slots__ = ("_agent", "_forsaken", "_rung", "max_forwards", "sdp", "transaction")
 
     def __init__(self, call: Hearer, agent: Agent, transaction: ServerTransaction) -> None:
         flow = transaction.flow
@@ -30,13 +36,20 @@ class InboundSide(UsageSide):
         self._rung: tuple[int, bytes] = (0, b"")
         self.transaction = transaction
         transaction.user = self
+        self._forsaken: list[InviteUsage] = []
         request = transaction.request
-        transaction.to_tag = secrets.token_hex(8).encode()
-        dialog = Dialog.of_server(request, transaction.to_tag, flow)
         self.sdp = request.sdp  # its offer; b"" = it wants ours
         self.max_forwards = request.max_forwards
         contact = contact_line(_user_of(request), agent.transports.sent_by(flow), flow.transport)
-        self.usage = InviteUsage(agent, dialog, self, (contact,))
+        self._begin_dialog((contact,))
+
+    def _begin_dialog(self, contact: tuple[bytes]) -> None:
+        transaction = self.transaction
+        transaction.to_tag = secrets.token_hex(8).encode()
+        dialog = Dialog.of_server(transaction.request, transaction.to_tag, transaction.flow)
+        self.usage = InviteUsage(self._agent, dialog, self, contact)
+        if requires_reliability(transaction.request):
+            self.usage.reliable = ReliableResponses(self.usage, transaction, self._not_acknowledged)
 
     @property
     def answered(self) -> bool:
@@ -47,12 +60,35 @@ class InboundSide(UsageSide):
         if self.answered or self._rung == (status, sdp):
             return
         self._rung = (status, sdp)
-        lines = (*self.usage.contact, SDP) if sdp else self.usage.contact
-        self._agent.respond(self.transaction, status, lines, sdp)
+        if self.usage.reliable is None:
+            lines = (*self.usage.contact, SDP) if sdp else self.usage.contact
+            self._agent.respond(self.transaction, status, lines, sdp)
+        elif self.sdp:
+            self._dialog_for(sdp)
+            self.usage.reliable.send(status, sdp)
 
     def answer(self, sdp: bytes) -> None:
         """200, resent until it is acknowledged: `Acknowledged` follows, or `Ended`."""
-        self.usage.accept(self.transaction, sdp)
+        if self.usage.reliable is None:
+            self.usage.accept(self.transaction, sdp)
+        else:
+            self._dialog_for(sdp)
+            self.usage.reliable.accept(sdp)
+
+    def _dialog_for(self, sdp: bytes) -> None:
+        """An answer that was sent reliably holds for its dialog. Another target's belongs to a dialog of its own, as
+        if the INVITE had forked (RFC 3261 section 12.1, RFC 3262 section 5)."""
+        usage = self.usage
+        if sdp and usage.reliable.answer not in (b"", sdp):
+            usage.reliable.stop()
+            usage.user = UNHEARD
+            self._forsaken.append(usage)
+            self._begin_dialog(usage.contact)
+
+    def _not_acknowledged(self) -> None:
+        """A provisional response has no PRACK in all its time (RFC 3262 section 3)."""
+        self.refuse(504)
+        self.call.heard(self, Ended("no PRACK to our provisional response", 504))
 
     def refuse(self, status: int, lines: tuple[bytes, ...] = ()) -> None:
         """A final failure; the dialog never comes to be."""
@@ -66,6 +102,9 @@ class InboundSide(UsageSide):
         super().release()
         self.sdp = b""
         self.transaction.user = None
+        for usage in self._forsaken:
+            usage.discard()
+        self._forsaken.clear()
 
     def end(self, *lines: bytes) -> None:
         """BYE when the call was answered, else a final failure."""

@@ -25,6 +25,8 @@ from calltrack.sip.exchanges import SDP
 from calltrack.sip.invite import InviteUsage
 from calltrack.sip.locating import NextHop
 from calltrack.sip.message import Response
+from calltrack.sip.reliable import Acknowledgements, is_reliable
+from calltrack.sip.session_timer import least_of
 from calltrack.sip.transactions import ClientTransaction
 from calltrack.sip.uri import parse_uri
 
@@ -76,7 +78,9 @@ class OutboundSide(UsageSide):
         "_from",
         "_hops",
         "_offer",
+        "_reliable",
         "_sdp",
+        "_session",
         "_tag",
         "_transaction",
         "destination",
@@ -114,6 +118,8 @@ class OutboundSide(UsageSide):
         self._flow: Flow | None = None  # of the dialog; a large INVITE alone may take another
         self._extra: list[bytes] = []  # answers to challenges
         self._early: dict[bytes, InviteUsage] = {}  # by remote tag
+        self._reliable: Acknowledgements | None = None  # of reliable provisional responses, if any come
+        self._session = agent.session_lines
         self._transaction: ClientTransaction | None = None
         self._acknowledged = False
         self._cancelled = False
@@ -189,8 +195,8 @@ class OutboundSide(UsageSide):
             b"CSeq: %d INVITE" % self._cseq,
             self._contact,
             *lines,
-            *agent.allow,
-            agent.user_agent,
+            *(agent.abilities if self._sdp else agent.abilities_late_offer),
+            *self._session,
             *self._extra,
         ]
         if self._sdp:
@@ -230,7 +236,12 @@ class OutboundSide(UsageSide):
     def _provisional(self, transaction: ClientTransaction, response: Response) -> None:
         if response.status == 100 or self._done:
             return
-        self._early_usage(transaction, response)
+        usage = self._early_usage(transaction, response)
+        if is_reliable(response):
+            if self._reliable is None:
+                self._reliable = Acknowledgements()
+            if usage is None or not self._reliable.take(usage, response):
+                return
         self.rang = True
         if not self._cancelled:
             self.call.heard(self, Ringing(response.status, response.sdp))
@@ -259,7 +270,7 @@ class OutboundSide(UsageSide):
             return
         if usage.repeat_ack(number) or usage is self.usage:
             return  # a retransmission: acknowledged again, or to be acknowledged when the caller answers
-        usage.dialog.establish(response)
+        usage.established(response, self._sdp)
         if self._done or self._cancelled:  # another fork's, or it crossed our CANCEL
             usage.ack(number)
             usage.bye(ELSEWHERE)
@@ -270,7 +281,10 @@ class OutboundSide(UsageSide):
         self.usage = usage
         self.invite_cseq = number
         self._drop_early(keep=usage)
-        self.call.heard(self, Answered(response.sdp))
+        answer = response.sdp
+        if not answer and self._reliable is not None:
+            answer = self._reliable.answer(usage)
+        self.call.heard(self, Answered(answer))
 
     def _failure(self, transaction: ClientTransaction, response: Response) -> None:
         status = response.status
@@ -278,6 +292,10 @@ class OutboundSide(UsageSide):
         self._drop_early()
         if not self._cancelled:
             if status in (401, 407) and self._answer_challenge(transaction, response):
+                return
+            if status == 422 and self._session is self._agent.session_lines:  # RFC 4028 section 7.3
+                self._session = self._agent.sessions.lines(least_of(response))
+                self._send(self._flow)
                 return
             if status == 503 and self._hops:
                 self._next_hop("503", 503)

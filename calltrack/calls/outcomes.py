@@ -50,7 +50,8 @@ def outcome_of(failure: Failed) -> Outcome:
     if 500 <= code < 600:
         # Section 16.7: another element's 503 is not ours, the caller must not shun us for it.
         return Outcome("CONGESTION", 500 if code == 503 else code, failure.reason, q850)
-    told = 480 if code < 400 or code in (401, 407, 481, 491) else code
+    # What is between us and the target, or our own fault, means nothing to the caller.
+    told = 480 if code < 400 or code in (401, 407, 420, 421, 422, 481, 491) else code
     return Outcome("CHANUNAVAIL", told, failure.reason, q850)
 
 

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from calltrack.errors import CalltrackError, MalformedMessage, TransportFailure, Unresolvable
+from calltrack.sip.capabilities import ALLOW, SUPPORTED, SUPPORTED_LATE_OFFER, told, unsupported
 from calltrack.sip.dialogs import Dialog
 from calltrack.sip.flows import Address, Flow
 from calltrack.sip.invite import UNHEARD, InviteUsage
@@ -21,6 +22,7 @@ from calltrack.sip.locating import NextHop, literal
 from calltrack.sip.message import Request, Response
 from calltrack.sip.resolver import Resolver
 from calltrack.sip.scanners import is_scanner
+from calltrack.sip.session_timer import SessionSettings, too_brief
 from calltrack.sip.transactions import ClientTransaction, ServerTransaction, Settings
 from calltrack.sip.transports import Transports
 from calltrack.sip.uri import URI, parse_uri
@@ -28,10 +30,6 @@ from calltrack.timers import Timers
 
 log = Logger()
 
-METHODS = (b"INVITE", b"ACK", b"CANCEL", b"BYE", b"OPTIONS", b"UPDATE", b"INFO")
-ALLOW = b"Allow: " + b", ".join(METHODS)
-ACCEPT = b"Accept: application/sdp"
-SUPPORTED = b"Supported: "  # no extension yet; an empty list is legal (section 20.37)
 LARGE = 1300  # bytes of a request that want a reliable transport (section 18.1.1)
 VIA_ROOM = 160  # bytes that Via, start line and Content-Length add to what is asked about
 TCP_REFUSAL = 600.0  # seconds that a peer which does not take TCP is not asked again
@@ -69,20 +67,25 @@ class Agent:
         settings: Settings,
         user: AgentUser,
         product: str = "calltrack",
+        sessions: SessionSettings = SessionSettings(),
     ) -> None:
         self.timers = timers
         self.transports = transports
         self.resolver = resolver
         self.settings = settings
+        self.sessions = sessions
         self.user = user
         self.serving = True  # False: nothing new is taken on, because the service is not ready yet
         self.registrar: RegistrarUser | None = None  # without one REGISTER is not allowed
         self.layer = TransactionLayer(timers, transports, settings, self)
         self.dialogs: dict[tuple[bytes, bytes, bytes], InviteUsage] = {}
         self._no_tcp: dict[Address, float] = {}  # peers that refused TCP, and until when that counts
-        self.allow = (ALLOW,)
         self.server = b"Server: " + product.encode()
         self.user_agent = b"User-Agent: " + product.encode()
+        # What our INVITEs say of us, with an offer and without one.
+        self.abilities = (ALLOW, SUPPORTED, self.user_agent)
+        self.abilities_late_offer = (ALLOW, SUPPORTED_LATE_OFFER, self.user_agent)
+        self.session_lines = sessions.lines()
 
     # From the transaction layer
 
@@ -94,25 +97,31 @@ class Agent:
         tag = request.to.tag
         if tag:
             known = (request.call_id, tag, request.from_.tag) in self.dialogs
-            return None if known else Refusal(481, (self.server,))
+            refusal = None if known else Refusal(481)
+        else:
+            refusal = self._screen_new(request, flow)
+        if refusal is None or not refusal.status:
+            return refusal
+        return refusal._replace(lines=(*refusal.lines, *told(method, refusal.status), self.server))
+
+    def _screen_new(self, request: Request, flow: Flow) -> Refusal | None:
+        method = request.method
         if is_scanner(request):
             self.layer.counters["scanners"] += 1
             return Refusal(0)
         if not self.serving:
-            return Refusal(503, (b"Retry-After: 2", self.server))
+            return Refusal(503, (b"Retry-After: 2",))
         if method == b"OPTIONS":
-            return _unsupported(request) or Refusal(200, self._capabilities())
+            return _bad_extension(request) or Refusal(200)
         if method == b"REGISTER" and self.registrar is not None:
             return self.registrar.admit(request, flow)
         if method != b"INVITE":
-            return Refusal(481 if method in _IN_DIALOG_ONLY else 405, (ALLOW, self.server))
+            return Refusal(481 if method in _IN_DIALOG_ONLY else 405)
         try:
             problem = self._unacceptable(request)
         except MalformedMessage:
             problem = Refusal(400)
-        if problem is not None:
-            return Refusal(problem.status, (*problem.lines, self.server))
-        return self.user.admit(request, flow)
+        return problem if problem is not None else self.user.admit(request, flow)
 
     def _unacceptable(self, invite: Request) -> Refusal | None:
         scheme = invite.uri.partition(b":")[0].lower()
@@ -123,20 +132,20 @@ class Agent:
         own = b"branch=" + self.layer.branch_prefix
         if any(own in via for via in invite.all(b"via")):
             return Refusal(482)
-        unsupported = _unsupported(invite)
-        if unsupported is not None:
-            return unsupported
+        problem = _bad_extension(invite)
+        if problem is not None:
+            return problem
         if invite.body and invite.content_type != b"application/sdp":
-            return Refusal(415, (ACCEPT,))
+            return Refusal(415)
         if invite.body and (invite.get(b"content-encoding") or b"identity").lower() != b"identity":
-            return Refusal(415, (ACCEPT, b"Accept-Encoding: identity"))
+            return Refusal(415, (b"Accept-Encoding: identity",))
         parse_uri(invite.uri)
         if invite.contact is None:
             return Refusal(400)
-        return None
-
-    def _capabilities(self) -> tuple[bytes, ...]:
-        return (ALLOW, ACCEPT, b"Accept-Encoding: identity", b"Accept-Language: en", SUPPORTED, self.server)
+        if b"replaces" in invite.names():  # RFC 3891 section 3: no call of ours may be replaced, so none matches
+            return Refusal(481)
+        brief = too_brief(invite, self.sessions)
+        return Refusal(422, brief) if brief else None
 
     def requested(self, transaction: ServerTransaction) -> None:
         request = transaction.request
@@ -149,8 +158,8 @@ class Agent:
         usage = self.dialogs.get((request.call_id, request.to.tag, request.from_.tag))
         if usage is None:
             self.respond(transaction, 481)
-        elif request.method in (b"INVITE", b"UPDATE") and b"require" in request.names():
-            self.respond(transaction, 420, (b"Unsupported: " + b", ".join(request.items(b"require")),))
+        elif request.method in (b"INVITE", b"UPDATE") and (problem := _bad_extension(request)):
+            self.respond(transaction, *problem[:2])
         else:
             usage.requested(transaction)
 
@@ -188,14 +197,12 @@ class Agent:
         *,
         reason: bytes = b"",
     ) -> bool:
-        """Answer with what every answer of ours carries: Server, and Allow with a 2xx or 405 to INVITE."""
-        own = (self.server,) if status > 100 else ()
-        if status < 300 and status > 100 and transaction.method == b"INVITE":
-            own = (ALLOW, self.server)
+        """Answer with what every answer of ours carries: Server, and what `capabilities` tells."""
+        own = (*told(transaction.method, status), self.server) if status > 100 else ()
         return transaction.respond(status, (*lines, *own), body, reason=reason)
 
     def answer_options(self, transaction: ServerTransaction) -> None:
-        self.respond(transaction, 200, self._capabilities()[:-1])
+        self.respond(transaction, 200)
 
     def flow_now(self, uri: URI) -> Flow | None:
         """The flow to a SIP URI when no name has to be looked up and no connection to be made; else None."""
@@ -290,10 +297,10 @@ class Agent:
         self.next_hops(uri).addCallback(connect).addCallbacks(send, lost).addErrback(_bug)
 
 
-def _unsupported(request: Request) -> Refusal | None:
-    """420 when an extension is required (section 8.2.2.3): none is spoken yet."""
-    required = request.items(b"require") if b"require" in request.names() else []
-    return Refusal(420, (b"Unsupported: " + b", ".join(required),)) if required else None
+def _bad_extension(request: Request) -> Refusal | None:
+    """420 when an extension is required that is not spoken here (section 8.2.2.3)."""
+    unknown = unsupported(request)
+    return Refusal(420, (b"Unsupported: " + b", ".join(unknown),)) if unknown else None
 
 
 def _bug(failure: Failure) -> None:

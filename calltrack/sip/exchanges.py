@@ -51,7 +51,8 @@ class Exchange:
         if self.method == b"INVITE":
             self.usage.accept(self.transaction, sdp)
         elif self.method == b"UPDATE":
-            self.usage.agent.respond(self.transaction, 200, (*self.usage.contact, *((SDP,) if sdp else ())), sdp)
+            lines = (*self.usage.contact, *self.usage.refreshed(self.request, sdp), *((SDP,) if sdp else ()))
+            self.usage.agent.respond(self.transaction, 200, lines, sdp)
         else:
             self.usage.agent.respond(self.transaction, 200)
         self.usage.settled(self)
@@ -151,5 +152,5 @@ class DialogRequest:
 
     def _finish(self, response: Response | None, lost: str) -> None:
         self._done(response)
-        if lost and self._method != b"BYE":
+        if lost and self._method not in (b"BYE", b"PRACK"):  # a PRACK may come after what it is for is over
             self._usage.peer_lost(lost)

@@ -1,4 +1,4 @@
-"""The INVITE usage of one dialog (RFC 3261 sections 13 to 15, RFC 3311, RFC 5057). Knows one dialog and the
+"""The INVITE usage of one dialog (RFC 3261 sections 13 to 15, RFC 3262, 3311, 4028, 5057). Knows one dialog and the
 agent that sends for it; not the other side of a call.
 
 Its user gets: `reoffered(exchange)` for a re-INVITE or UPDATE, `informed(exchange)` for an INFO,
@@ -12,6 +12,7 @@ import random
 from typing import TYPE_CHECKING, Callable, Protocol
 
 from calltrack.errors import CalltrackError
+from calltrack.sip import session_timer
 from calltrack.sip.dialogs import Dialog
 from calltrack.sip.exchanges import SDP, DialogRequest, Exchange
 from calltrack.sip.flows import Flow
@@ -22,6 +23,8 @@ from calltrack.timers import Timer
 if TYPE_CHECKING:
     from calltrack.sip.agent import Agent
     from calltrack.sip.digest import DigestClient
+    from calltrack.sip.reliable import ReliableResponses
+    from calltrack.sip.session_timer import SessionTimer
 
 
 class UsageUser(Protocol):
@@ -82,6 +85,8 @@ class InviteUsage:
         "dialog",
         "ended",
         "offer",
+        "reliable",
+        "timer",
         "user",
     )
 
@@ -101,6 +106,8 @@ class InviteUsage:
         self.authorization: tuple[bytes, ...] = ()  # header lines of the INVITE that made the dialog
         self.ended = False
         self.offer: Exchange | None = None  # the peer's re-INVITE or UPDATE that is not answered yet
+        self.reliable: ReliableResponses | None = None  # our provisional responses, where they need a PRACK
+        self.timer: SessionTimer | None = None  # once both sides have agreed on one
         self._inviting: DialogRequest | None = None  # our re-INVITE, until it is answered
         self._updating = False
         self._farewell: tuple[bytes, ...] | None = None  # header lines of a BYE that waits for an ACK
@@ -128,12 +135,17 @@ class InviteUsage:
             self._reoffered(transaction)
         elif request.method == b"INFO":
             self.user.informed(Exchange(self, transaction))
+        elif request.method == b"PRACK":
+            if self.reliable is not None:
+                self.reliable.acknowledged(transaction)
+            else:
+                self.agent.respond(transaction, 481)
         elif request.method == b"OPTIONS":
             self.agent.answer_options(transaction)
         elif request.method == b"REFER":
             self.agent.respond(transaction, 603)
         else:
-            self.agent.respond(transaction, 405, self.agent.allow)
+            self.agent.respond(transaction, 405)
 
     def _bye(self, transaction: ServerTransaction) -> None:
         if self.offer is not None:  # section 15.1.2: pending requests are answered 487
@@ -153,6 +165,8 @@ class InviteUsage:
             self.agent.respond(transaction, 500, (retry,))
         elif self._inviting or (self._updating and request.sdp):
             self.agent.respond(transaction, 491)
+        elif too_brief := session_timer.too_brief(request, self.agent.sessions):
+            self.agent.respond(transaction, 422, too_brief)
         else:
             if request.method == b"INVITE":
                 transaction.respond(100)
@@ -178,14 +192,18 @@ class InviteUsage:
 
     # 2xx to INVITE, of the first one and of re-INVITEs
 
-    def accept(self, transaction: ServerTransaction, sdp: bytes, lines: tuple[bytes, ...] = ()) -> None:
+    def accept(self, transaction: ServerTransaction, sdp: bytes, described: bool = True) -> None:
         """200 to an INVITE, resent from T1 up to T2 until acknowledged, for 64*T1. Nothing when it has been
-        answered already: taken back by the peer, or refused because the dialog is over."""
+        answered already: taken back by the peer, or refused because the dialog is over. Not `described`: the
+        peer has the description, it is left out."""
         if transaction.answered:
             return
         cseq = transaction.request.cseq[0]
-        head = (*self.contact, *lines, SDP) if sdp else (*self.contact, *lines)
-        self.agent.respond(transaction, 200, head, sdp)
+        head = (*self.contact, *self.refreshed(transaction.request, sdp))
+        if sdp and described:
+            self.agent.respond(transaction, 200, (*head, SDP), sdp)
+        else:
+            self.agent.respond(transaction, 200, head)
         timers, t1 = self.agent.timers, self.agent.settings.t1
         waiting = _Unacknowledged(transaction, cseq, t1, timers.now())
         if self._unacked is None:
@@ -221,6 +239,7 @@ class InviteUsage:
         lines += self.authorization  # section 22.1: the ACK repeats the INVITE's credentials
         if sdp:
             lines.append(SDP)
+            self._describe(sdp)
 
         def send(flow: Flow) -> None:
             layer = self.agent.layer
@@ -248,11 +267,10 @@ class InviteUsage:
 
         def answered(response: Response | None) -> None:
             self._inviting = None
-            if response is not None and response.status < 300:
-                self.dialog.refresh(response)
+            self._change_answered(response, sdp)
             done(response)
 
-        self._inviting = self.request(b"INVITE", (*self.contact, SDP) if sdp else self.contact, sdp, answered)
+        self._inviting = self.request(b"INVITE", self._change_lines(sdp), sdp, answered)
 
     def update(self, sdp: bytes, done: Callable[[Response | None], None]) -> None:
         """As `reinvite`, by UPDATE (RFC 3311); needs no ACK."""
@@ -260,16 +278,50 @@ class InviteUsage:
 
         def answered(response: Response | None) -> None:
             self._updating = False
-            if response is not None and response.status < 300:
-                self.dialog.refresh(response)
+            self._change_answered(response, sdp)
             done(response)
 
-        self.request(b"UPDATE", (*self.contact, SDP) if sdp else self.contact, sdp, answered)
+        self.request(b"UPDATE", self._change_lines(sdp), sdp, answered)
+
+    def _change_lines(self, sdp: bytes) -> tuple[bytes, ...]:
+        lines = self.contact if self.timer is None else (*self.contact, *self.timer.lines())
+        return (*lines, SDP) if sdp else lines
+
+    def _change_answered(self, response: Response | None, sdp: bytes) -> None:
+        if response is not None and response.status < 300:
+            self.dialog.refresh(response)
+            session_timer.accepted(self, response)
+            self._describe(sdp)
+
+    # The session timer
+
+    def established(self, response: Response, sdp: bytes) -> None:
+        """Take the 2xx to our INVITE that carried the offer `sdp` (section 13.2.2.4)."""
+        self.dialog.establish(response)
+        session_timer.accepted(self, response)
+        self._describe(sdp)
+
+    def refreshed(self, request: Request, sdp: bytes) -> tuple[bytes, ...]:
+        """Take a re-INVITE or UPDATE, or the first INVITE, that is accepted with `sdp`: header lines for its 2xx."""
+        lines = session_timer.accepting(self, request)
+        self._describe(sdp)
+        return lines
+
+    def stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.stop()
+            self.timer = None
+
+    def _describe(self, sdp: bytes) -> None:
+        if sdp and self.timer is not None:
+            self.timer.description = sdp
 
     @property
     def busy(self) -> bool:
-        """Whether an INVITE or offer of either side is under way (section 14.1), also one that waits for its ACK."""
-        return bool(self.offer or self._inviting or self._updating or self._unacked)
+        """Whether an INVITE or offer of either side is under way (section 14.1), also one that waits for its ACK
+        or PRACK."""
+        held = self.reliable is not None and self.reliable.holding
+        return bool(self.offer or self._inviting or self._updating or self._unacked or held)
 
     def withdraw(self) -> None:
         """Take our re-INVITE back (section 9.1), if there is one that has no final response."""
@@ -282,6 +334,7 @@ class InviteUsage:
         if self.ended:
             return
         self.ended = True
+        self.stop_timer()
         self.withdraw()
         if self._unacked:
             self._farewell = lines
@@ -295,6 +348,9 @@ class InviteUsage:
     def discard(self) -> None:
         """The dialog never came to be, or is over on the peer's word: forget it without BYE."""
         self.ended = True
+        self.stop_timer()
+        if self.reliable is not None:
+            self.reliable.stop()
         self.withdraw()
         self._farewell = None
         if self._unacked:

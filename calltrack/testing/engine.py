@@ -17,6 +17,7 @@ from calltrack.calls.settings import CallsSettings, TrunkSettings
 from calltrack.registrar.registrar import Registrar
 from calltrack.registrar.settings import RegistrarSettings
 from calltrack.sip.agent import Agent
+from calltrack.sip.session_timer import SessionSettings
 from calltrack.sip.transactions import Settings
 from calltrack.sip.transports import Transports
 from calltrack.storage.url import Stores, open_stores
@@ -58,6 +59,7 @@ class TestEngine:
         place: tuple[str, int] = ENGINE,
         registrar: RegistrarSettings | None = None,
         stores: Stores | None = None,
+        sessions: SessionSettings = SessionSettings(),
         **route: Any,
     ) -> None:
         self.network = network
@@ -83,7 +85,7 @@ class TestEngine:
             self.ledger,
             self.registrar,
         )
-        self.agent = Agent(self.timers, self.transports, self.resolver, self.sip, self.calls)
+        self.agent = Agent(self.timers, self.transports, self.resolver, self.sip, self.calls, sessions=sessions)
         self.calls.connect(self.agent)
         if self.registrar is not None:
             self.registrar.connect(self.agent)
