@@ -16,6 +16,7 @@ from calltrack.errors import CalltrackError, MalformedMessage, TransportFailure,
 from calltrack.sip.capabilities import ALLOW, SUPPORTED, SUPPORTED_LATE_OFFER, told, unsupported
 from calltrack.sip.dialogs import Dialog
 from calltrack.sip.flows import Address, Flow
+from calltrack.sip.grammar import LWS, is_token
 from calltrack.sip.invite import UNHEARD, InviteUsage
 from calltrack.sip.layer import Refusal, TransactionLayer
 from calltrack.sip.locating import NextHop, literal
@@ -112,7 +113,7 @@ class Agent:
         if not self.serving:
             return Refusal(503, (b"Retry-After: 2",))
         if method == b"OPTIONS":
-            return _bad_extension(request) or Refusal(200)
+            return _bad_scheme(request) or _bad_extension(request) or Refusal(200)
         if method == b"REGISTER" and self.registrar is not None:
             return self.registrar.admit(request, flow)
         if method != b"INVITE":
@@ -124,9 +125,9 @@ class Agent:
         return problem if problem is not None else self.user.admit(request, flow)
 
     def _unacceptable(self, invite: Request) -> Refusal | None:
-        scheme = invite.uri.partition(b":")[0].lower()
-        if scheme not in (b"sip", b"sips", b"tel"):
-            return Refusal(416)
+        problem = _bad_scheme(invite)
+        if problem is not None:
+            return problem
         if invite.max_forwards == 0:
             return Refusal(483)
         own = b"branch=" + self.layer.branch_prefix
@@ -139,6 +140,8 @@ class Agent:
             return Refusal(415)
         if invite.body and (invite.get(b"content-encoding") or b"identity").lower() != b"identity":
             return Refusal(415, (b"Accept-Encoding: identity",))
+        if b"accept" in invite.names() and not _takes_sdp(invite):
+            return Refusal(406)
         parse_uri(invite.uri)
         if invite.contact is None:
             return Refusal(400)
@@ -295,6 +298,20 @@ class Agent:
             failed(failure.value)
 
         self.next_hops(uri).addCallback(connect).addCallbacks(send, lost).addErrback(_bug)
+
+
+def _bad_scheme(request: Request) -> Refusal | None:
+    """Why its Request-URI cannot be served (section 8.2.2.1), when its scheme already says so."""
+    scheme = request.uri.partition(b":")[0].lower()
+    if scheme in (b"sip", b"sips", b"tel"):
+        return None
+    return Refusal(416 if is_token(scheme) else 400)
+
+
+def _takes_sdp(invite: Request) -> bool:
+    """Whether its sender accepts a session description in an answer (section 20.1)."""
+    ranges = [item.partition(b";")[0].strip(LWS) for item in invite.tokens(b"accept")]
+    return any(item in ranges for item in (b"application/sdp", b"application/*", b"*/*"))
 
 
 def _bad_extension(request: Request) -> Refusal | None:

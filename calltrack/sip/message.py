@@ -273,8 +273,8 @@ def parse(data: bytes) -> Request | Response:
     """
     end, defect = data.find(b"\r\n\r\n", 0, MAX_HEAD), ""
     if end < 0:
-        end, defect = data.rfind(b"\r\n", 0, MAX_HEAD), "no empty line after the headers"
-        if data.find(b"\r\n", 0, end) < 0:
+        end, defect = data.rfind(b"\r\n"), "no empty line after the headers"
+        if len(data) > MAX_HEAD or data.find(b"\r\n", 0, end) < 0:
             raise MalformedMessage(defect)
     head, body = data[:end], data[end + 4 :]
     if b"\r\n " in head or b"\r\n\t" in head:  # folded lines (section 7.3.1)
@@ -352,9 +352,8 @@ def _start(line: bytes, *parts) -> Request | Response:
 def serialise(start: bytes, lines: list[bytes], body: bytes = b"", *, echo: bool = False) -> bytes:
     """Join a start line, whole header lines (`Name: value`) and a body; adds Content-Length.
 
-    Raises UnsafeHeader when any of them contains CR, LF or NUL: the one place that stands between
-    text from a web page and a forged header. `echo`: the lines go back to whoever sent them; to its own quoted
-    pair of a backslash and NUL (section 25.1) nobody else is exposed.
+    Raises UnsafeHeader when any of them contains CR, LF or NUL: the one place that stands between text from a
+    web page and a forged header. `echo`: the lines go back to their sender, with its own quoted NUL (section 25.1).
     """
     head = b"%b\r\n%b\r\nContent-Length: %d\r\n\r\n" % (start, b"\r\n".join(lines), len(body))
     ends = len(lines) + 3
