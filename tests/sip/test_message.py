@@ -123,9 +123,11 @@ class ParsingTests(SynchronousTestCase):
         ):  # fmt: skip
             self.assertRaises(MalformedMessage, parse, data)
 
-    def test_head_over_its_limit_is_no_message(self):
+    def test_head_over_its_limit_is_a_defect_and_can_be_answered(self):
         """ROBUSTNESS 2.13."""
-        self.assertRaises(MalformedMessage, parse, with_lines(b"X: " + b"x" * MAX_HEAD))
+        message = parse(with_lines(b"X: " + b"x" * MAX_HEAD))
+        self.assertEqual(message.via.branch, b"z9hG4bK776asdhds")
+        self.assertRaises(MalformedMessage, message.validate)
 
     def test_too_many_header_lines_are_a_defect(self):
         message = parse(with_lines(*[b"A: b"] * MAX_HEADERS))
