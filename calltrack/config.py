@@ -86,7 +86,7 @@ _SECTIONS: dict[str, tuple[type, dict[str, Check]]] = {
     "media": (
         MediaSettings,
         {
-            "relay": checks.some_text,
+            "relay": checks.one_of("twisted"),
             "listen": checks.each(checks.address_literal, alone=True, empty=False),
             "advertise": checks.each(checks.address_literal, alone=True),
             "ports": checks.port_range,

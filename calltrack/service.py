@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 import gc
 import time
 from typing import Any
@@ -20,7 +21,7 @@ from twisted.python.failure import Failure
 from calltrack import __version__
 from calltrack.calls.engine import CallEngine
 from calltrack.config import Settings, defaults, load
-from calltrack.errors import CalltrackError, ConfigErrors, StoreUnavailable
+from calltrack.errors import ConfigErrors, StoreUnavailable
 from calltrack.media.relay import TwistedRelay
 from calltrack.registrar.registrar import Registrar
 from calltrack.sip.agent import Agent
@@ -80,9 +81,10 @@ def spare_the_collector() -> None:
 
 
 class CalltrackService(Service):
-    """One engine: stores, routing, SIP, media and web, started in that order and stopped in the reverse.
+    """One engine: stores, routing, registrar, media, SIP and web, stopped in the reverse order.
 
-    `started` fires with None when everything listens, or fails with what could not be started.
+    Ports are taken first, as the user who starts it; calls and registrations are answered 503 until routes and
+    bindings have been read. `started` fires with None then.
     """
 
     name = "calltrack"
@@ -128,8 +130,40 @@ class CalltrackService(Service):
         self._began = reactor.seconds()
         self._web: Any = None
 
+    def privilegedStartService(self) -> None:
+        """Take the ports. Raises CannotListenError when one cannot be had; twistd then ends with status 1."""
+        super().privilegedStartService()
+        try:
+            self.listen()
+        except CannotListenError as problem:
+            log.critical(
+                "cannot listen on {host} port {port}: {why}. Stop the program that has the port, or choose another "
+                "in the configuration",
+                host=problem.interface or "any address",
+                port=problem.port,
+                why=problem.socketError,
+            )
+            sys.excepthook = lambda *exception: None  # in the foreground twistd would add a traceback to that
+            raise
+
+    def listen(self) -> None:
+        """Open every SIP port and the web's. Raises CannotListenError, with nothing left open."""
+        self.agent.serving = False
+        self.transports.start()
+        web = self.settings.web.listen
+        try:
+            self._web = self.reactor.listenTCP(web.port, HealthPage(self.facts).site(), interface=web.host)
+        except CannotListenError:
+            self.transports.stop()
+            raise
+        for place in self.transports.listening():
+            log.info("SIP listens on {place.transport} {place.host} port {place.port}", place=place)
+        log.info("web listens on http://{at.host}:{at.port}/health", at=self._web.getHost())
+
     def startService(self) -> None:
         super().startService()
+        if self._web is None:
+            self.listen()
         defer.Deferred.fromCoroutine(self._start()).addErrback(self._could_not_start)
 
     async def _start(self) -> None:
@@ -142,38 +176,19 @@ class CalltrackService(Service):
         await self.registrar.start()
         self.ledger.recover().addCallbacks(_tell_recovered, _tell_unrecovered)
         self.relay.start()
-        self.transports.start()
-        web = self.settings.web.listen
-        self._web = self.reactor.listenTCP(web.port, HealthPage(self.facts).site(), interface=web.host)
-        for place in self.transports.listening():
-            log.info("SIP listens on {place.transport} {place.host} port {place.port}", place=place)
-        log.info("web listens on http://{at.host}:{at.port}/health", at=self._web.getHost())
         if not self.settings.trunks:
             log.warn("no [[trunk]] is configured: every call is refused with 403 until one lists its provider")
         spare_the_collector()
+        self.agent.serving = True
         self.started.callback(None)
 
     def _could_not_start(self, failure: Failure) -> None:
-        if failure.check(CannotListenError):
-            problem = failure.value
-            log.critical(
-                "cannot listen on {host} port {port}: {why}. Stop the program that has the port, or choose another "
-                "in the configuration",
-                host=problem.interface or "any address",
-                port=problem.port,
-                why=problem.socketError,
-            )
-        elif failure.check(CalltrackError):
-            log.critical("could not start: {why}", why=failure.value)
-        else:
-            log.failure("could not start", failure=failure)
-        self.reactor.callWhenRunning(self._give_up, failure)
-
-    def _give_up(self, failure: Failure) -> None:
+        """Whatever a store may do is dealt with where it is asked, so this is a bug: it must not go on half
+        started, answering 503 for ever."""
+        log.failure("could not start", failure=failure)
         self.started.errback(failure)
         self.started.addErrback(lambda _: None)  # said above; whoever waits has had it
-        self.reactor._exitStatus = 1  # what twistd ends with
-        self.reactor.stop()
+        self.reactor.callWhenRunning(self.reactor.stop)
 
     @defer.inlineCallbacks
     def stopService(self) -> Any:
