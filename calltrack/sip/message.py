@@ -273,8 +273,8 @@ def parse(data: bytes) -> Request | Response:
     """
     end, defect = data.find(b"\r\n\r\n", 0, MAX_HEAD), ""
     if end < 0:
-        end, defect = data.rfind(b"\r\n"), "no empty line after the headers"
-        if len(data) > MAX_HEAD or data.find(b"\r\n", 0, end) < 0:
+        end, defect = data.rfind(b"\r\n", 0, MAX_HEAD), "no empty line after the headers"
+        if data.find(b"\r\n", 0, end) < 0:
             raise MalformedMessage(defect)
     head, body = data[:end], data[end + 4 :]
     if b"\r\n " in head or b"\r\n\t" in head:  # folded lines (section 7.3.1)
