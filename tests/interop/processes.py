@@ -1,6 +1,7 @@
 """Child processes of a test: started, listened to, and gone when it ends. Knows no SIP and no calltrack."""
 
 import os
+import random
 import shutil
 import socket
 import struct
@@ -106,13 +107,14 @@ def listening(transport: str, host: str, port: int) -> bool:
 
 
 def free_port(host: str) -> int:
-    """A port that is free for UDP and TCP at a loopback address of this test run."""
+    """A port that is free for UDP and TCP at a loopback address. The kernel gives none of these to somebody else
+    before its process binds it: they lie below the ports that it chooses from itself."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     while True:
+        port = random.randrange(23000, 32000)
         with socket.socket(family, socket.SOCK_STREAM) as tcp, socket.socket(family, socket.SOCK_DGRAM) as udp:
-            tcp.bind((host, 0))
-            port = tcp.getsockname()[1]
             try:
+                tcp.bind((host, port))
                 udp.bind((host, port))
             except OSError:
                 continue

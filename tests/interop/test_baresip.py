@@ -15,9 +15,19 @@ PHONES = "127.0.0.1"  # baresip sends its media from wherever the kernel likes, 
 
 
 class Softphone(Child):
-    """A baresip that plays a tone and records what it hears."""
+    """A baresip that plays a tone and records what it hears. `account`: parameters of its account, or with
+    `registered` the whole account; `settings`: more lines of its configuration."""
 
-    def __init__(self, test: InteropTestCase, name: str, frequency: float, *arguments: str, account: str = "") -> None:
+    def __init__(
+        self,
+        test: InteropTestCase,
+        name: str,
+        frequency: float,
+        *arguments: str,
+        account: str = "",
+        registered: bool = False,
+        settings: str = "",
+    ) -> None:
         program = installed("baresip", "baresip-core")
         folder = os.path.abspath(test.mktemp())
         os.makedirs(folder)
@@ -44,10 +54,11 @@ module aubridge.so
 module sndfile.so
 module_app account.so
 module_app menu.so
+{settings}
 """
             )
         with open(os.path.join(folder, "accounts"), "w") as accounts:
-            accounts.write(f"<sip:{name}@{PHONES}:{self.port}>;regint=0{account}\n")
+            accounts.write((account if registered else f"<sip:{name}@{PHONES}:{self.port}>;regint=0{account}") + "\n")
         with open(os.path.join(folder, "contacts"), "w"):
             pass
         super().__init__(test, f"baresip {name}", [program, "-f", folder, *arguments], path=folder)
