@@ -96,7 +96,12 @@ class InboundSide(UsageSide):
         self.usage.discard()
 
     def cancelled(self, cancel: Request) -> None:
-        self.call.heard(self, Cancelled((cancel.get(b"reason") or b"").decode("utf-8", "replace")))
+        reason = (cancel.get(b"reason") or b"").decode("utf-8", "replace")
+        if self.usage.reliable is not None and self.usage.reliable.holding:  # to the call it is answered already
+            self.refuse(487)
+            self.call.heard(self, Ended(reason))
+        else:
+            self.call.heard(self, Cancelled(reason))
 
     def release(self) -> None:
         super().release()
