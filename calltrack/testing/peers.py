@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
+from twisted.internet.protocol import ClientFactory, DatagramProtocol, Factory, Protocol
 
 from calltrack.sip.framing import Framer
 from calltrack.sip.message import Request, Response, parse
@@ -108,10 +108,9 @@ class Peer:
         self.connections[-1].transport.write(data)
 
     def connect(self) -> None:
-        factory = Factory.forProtocol(lambda: _PeerConnection(self))
+        """Open one more TCP connection to the engine; it is in `connections` when it has been made."""
+        factory = ClientFactory.forProtocol(lambda: _PeerConnection(self))
         factory.noisy = False
-        factory.startedConnecting = lambda connector: None
-        factory.clientConnectionLost = factory.clientConnectionFailed = lambda connector, reason: None
         self._reactor.connectTCP(*self.engine, factory)
 
     def _received(self, data: bytes) -> None:
