@@ -9,65 +9,72 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from calltrack.sip.authenticator import ALGORITHMS
 from calltrack.sip.digest import parse_credentials
 from calltrack.sip.message import Request
 
 MD5_ALONE = ("MD5",)
+SOON = 1.0  # seconds: what comes back sooner has not given up, it is somebody else or asks once more
 MAX_DEVICES = 10_000  # remembered; the longest unheard of are forgotten first
 
-# What is known to give up at SHA-256 need not fail first: by the beginning of its User-Agent, or by the branches that
-# only sipp makes, which may call itself anything.
-_PRODUCTS = (b"baresip v0.", b"baresip v1.")
+# What gives up at SHA-256, in some versions that are in use, need not fail first: by the beginning of its User-Agent, or
+# by the branches that only sipp makes, which may call itself anything.
+_PRODUCTS = (b"asterisk", b"baresip v0.", b"baresip v1.", b"fpbx", b"freeswitch", b"kamailio", b"mikopbx")
 _SIPP_BRANCH = re.compile(rb"z9hG4bK-[0-9]+-[0-9]+-[0-9]+\Z")
-
-Device = tuple[str, bytes]  # source address and Call-ID, which is one for all REGISTERs of a device
 
 
 class _Offer:
-    """What a device was offered last, in which request, and whether it has answered to that."""
+    """What was offered last, in which request, and whether it was answered."""
 
-    __slots__ = ("algorithms", "answered", "cseq")
+    __slots__ = ("algorithms", "answered", "at", "request")
 
-    def __init__(self, algorithms: tuple[str, ...], cseq: int) -> None:
-        self.algorithms = algorithms
-        self.cseq = cseq
+    def __init__(self, request: tuple[bytes, int], at: float) -> None:
+        self.algorithms = ALGORITHMS
+        self.request = request  # Call-ID and CSeq: a retransmission has the same
+        self.at = at
         self.answered = False
 
 
 class Offers:
-    """What each device was offered."""
+    """What was offered to whom: to a source address that wants into one account. A device may come with another port
+    and Call-ID each time. `now`: seconds by a clock that only goes forward."""
 
-    def __init__(self) -> None:
-        self._offers: OrderedDict[Device, _Offer] = OrderedDict()
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._offers: OrderedDict[tuple[str, int], _Offer] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._offers)
 
     def for_request(self, register: Request, host: str) -> tuple[str, ...]:
         """The algorithms to challenge a request without credentials with."""
-        if (register.get(b"user-agent") or b"").startswith(_PRODUCTS) or _SIPP_BRANCH.match(register.via.branch):
+        product = (register.get(b"user-agent") or b"").lower()
+        if product.startswith(_PRODUCTS) or _SIPP_BRANCH.match(register.via.branch):
             return MD5_ALONE
-        device, cseq = (host, register.call_id), register.cseq[0]
-        offer = self._offers.get(device)
+        key, request = _key(register, host), (register.call_id, register.cseq[0])
+        offer = self._offers.get(key)
         if offer is None:
-            offer = self._offers[device] = _Offer(ALGORITHMS, cseq)
+            offer = self._offers[key] = _Offer(request, self._now())
             if len(self._offers) > MAX_DEVICES:
                 self._offers.popitem(last=False)
-        elif offer.cseq != cseq:  # else a retransmission
-            if not offer.answered:
+        elif offer.request != request:
+            if not offer.answered and self._now() - offer.at >= SOON:
                 offer.algorithms = MD5_ALONE if offer.algorithms == ALGORITHMS else ALGORITHMS
-            offer.cseq, offer.answered = cseq, False
-        self._offers.move_to_end(device)
+            offer.request, offer.at, offer.answered = request, self._now(), False
+        self._offers.move_to_end(key)
         return offer.algorithms
 
     def answered(self, register: Request, host: str) -> None:
-        """A device has sent credentials: it could read what it was offered."""
-        offer = self._offers.get((host, register.call_id))
+        """Credentials have come: what was offered could be read."""
+        offer = self._offers.get(_key(register, host))
         if offer is not None:
             offer.answered = True
+
+
+def _key(register: Request, host: str) -> tuple[str, int]:
+    return host, hash(register.to.uri)  # the text itself may be long
 
 
 def offered_after(credentials: Iterable[bytes]) -> tuple[str, ...]:

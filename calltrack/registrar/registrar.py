@@ -75,7 +75,7 @@ class Registrar:
         self.directory = Directory(accounts, timers, domain, self._drop_disabled)
         self.locations = Locations(timers, self._expired)
         self.guard = Guard(timers.now, trusted)
-        self._offers = Offers()
+        self._offers = Offers(timers.now)
         self._reach = Reach(self.locations, network)
         self._wall = wall
         self._store = locations

@@ -318,8 +318,8 @@ class ExchangeTests(AccountTestCase):
         os.makedirs(tables)
         columns = (
             "id(int,auto) l_uuid(string) l_username(string) l_domain(string) r_username(string) r_domain(string) "
-            "realm(string) auth_username(string) auth_password(string) auth_ha1(string) auth_proxy(string) expires(int) "
-            "flags(int) reg_delay(int) contact_addr(string) socket(string)"
+            "realm(string) auth_username(string) auth_password(string) auth_ha1(string,null) auth_proxy(string) expires(int) "
+            "flags(int) reg_delay(int) contact_addr(string) socket(string,null)"
         )
         row = (
             f"1:line1:{NUMBER}:office.example:{self.user}:calltrack.example:calltrack.example:{self.user}:{PASSWORD}::"

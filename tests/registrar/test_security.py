@@ -113,6 +113,7 @@ class OldDeviceTests(RegistrarTestCase):
         phone = self.phone(algorithms=(b"MD5",))
         phone.send_register()
         self.assertEqual(algorithms(phone.answer()), [b"SHA-256", b"MD5"])
+        self.network.run(2)
         phone.send_register()
         answer = phone.answer()
         self.assertEqual(algorithms(answer), [b"MD5"])
@@ -131,8 +132,19 @@ class OldDeviceTests(RegistrarTestCase):
         self.start()
         phone = self.phone()
         self.registered(phone)
+        self.network.run(2)
         phone.send_register(credentials=[])
         self.assertEqual(algorithms(phone.answer()), [b"SHA-256", b"MD5"])
+
+    def test_device_may_come_back_with_another_port_and_call_id(self):
+        self.start()
+        offers = []
+        for port in (5060, 5061):
+            phone = self.phone(port=port)
+            phone.send_register(credentials=[])
+            offers.append(algorithms(phone.answer()))
+            self.network.run(2)
+        self.assertEqual(offers, [[b"SHA-256", b"MD5"], [b"MD5"]])
 
     def test_device_without_md5_gets_both_again_in_turn(self):
         self.start()
@@ -141,7 +153,15 @@ class OldDeviceTests(RegistrarTestCase):
         for _ in range(3):
             phone.send_register(credentials=[])
             offers.append(len(phone.answer().all(b"www-authenticate")))
+            self.network.run(2)
         self.assertEqual(offers, [2, 1, 2])
+
+    def test_who_asks_again_at_once_has_not_given_up(self):
+        self.start()
+        phone = self.phone()
+        for _ in range(3):
+            phone.send_register(credentials=[])
+            self.assertEqual(algorithms(phone.answer()), [b"SHA-256", b"MD5"])
 
     def test_retransmission_gets_the_same_offer(self):
         self.start()
@@ -152,9 +172,10 @@ class OldDeviceTests(RegistrarTestCase):
 
     def test_device_that_is_known_to_need_it_never_fails(self):
         self.start()
-        phone = self.phone(algorithms=(b"MD5",), product=b"baresip v1.0.0 (x86_64/linux)")
-        phone.send_register()
-        self.assertEqual(algorithms(phone.answer()), [b"MD5"])
+        for port, product in enumerate((b"baresip v1.0.0 (x86_64/linux)", b"Asterisk PBX 16.28", b"kamailio (5.6.3)"), 5060):
+            phone = self.phone(port=port, algorithms=(b"MD5",), product=product)
+            phone.send_register()
+            self.assertEqual(algorithms(phone.answer()), [b"MD5"])
 
     def test_memory_of_devices_is_bounded(self):
         self.start()
@@ -164,7 +185,7 @@ class OldDeviceTests(RegistrarTestCase):
 
         self.patch(offers, "MAX_DEVICES", 10)
         for number in range(20):
-            phone.send_register(call_id=b"%d" % number)
+            phone.send_register(to=b"<sip:%d@calltrack.example>" % number)
             phone.answer()
         self.assertEqual(len(self.registrar._offers), 10)
 
