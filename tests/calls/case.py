@@ -34,7 +34,6 @@ class CallTestCase(SynchronousTestCase):
             self.assertEqual([message.summary for message in peer.inbox], [])
         self.assertEqual(len(self.engine.ledger.finals), self.expected_records)
 
-
     def talk(self, offer=OFFER, answer=ANSWER):
         """A call that was answered."""
         self.trunk.invite(body=offer)

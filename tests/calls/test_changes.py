@@ -412,6 +412,17 @@ class InDialogTests(CallTestCase):
         self.office.inbox.clear()
         self.assertEqual(self.record.status, "ANSWER")
 
+    def test_info_that_is_never_answered_is_408_and_outlives_the_call(self):
+        """RFC 3261 section 17.1.2.2; every request gets an answer, also when the call is over meanwhile."""
+        self.trunk.request("INFO", body=b"Signal=1\r\n")
+        self.office.expect("INFO")
+        self.trunk.bye()
+        self.trunk.expect(200, "BYE")
+        self.network.run(0.1)
+        self.office.respond(self.office.expect("BYE"), 200)
+        self.trunk.expect(408, "INFO", within=33)
+        self.office.inbox.clear()
+
     def test_481_to_info_ends_the_call(self):
         """EDGE-CASES 21."""
         self.trunk.request("INFO", body=b"Signal=1\r\n")
