@@ -29,6 +29,10 @@ class SIPSettings(msgspec.Struct, frozen=True, kw_only=True):
     t1: float = 0.5  # seconds: round-trip estimate (RFC 3261 section 17.1.1.1)
     t2: float = 4.0  # seconds: longest retransmission interval
     t4: float = 5.0  # seconds: longest life of a message in the network
+    session_expires: int = 1800  # seconds that a session lasts without a refresh (RFC 4028); 0 = not asked for
+    min_se: int = 90  # seconds: shorter ones are refused with 422
+    ping: float = 30.0  # seconds from one OPTIONS to the next, to each outbound trunk; 0 = none
+    ping_targets: bool = False  # whether outside targets are asked too
 
 
 class TLSSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +78,10 @@ _SECTIONS: dict[str, tuple[type, dict[str, Check]]] = {
             "t1": checks.number(0.01, 5, "seconds"),
             "t2": checks.number(0.05, 60, "seconds"),
             "t4": checks.number(0.05, 60, "seconds"),
+            "session_expires": checks.whole(0, 86400),
+            "min_se": checks.whole(90, 86400),
+            "ping": checks.number(0, 3600, "seconds"),
+            "ping_targets": checks.flag,
         },
     ),
     "tls": (
@@ -111,6 +119,7 @@ _SECTIONS: dict[str, tuple[type, dict[str, Check]]] = {
             "max_expires": checks.whole(1, 604800),
             "default_expires": checks.whole(1, 604800),
             "max_contacts": checks.whole(1, 1000),
+            "nat_keepalive": checks.number(0, 300, "seconds"),
             "require_public_source": checks.flag,
         },
     ),
@@ -142,6 +151,8 @@ _TRUNK: dict[str, Check] = {
     "max_rate": checks.number(0, 100_000, "calls a second"),
     "caller_id": checks.shown_number,
     "number_format": checks.one_of("plus", "digits", "national"),
+    "trust_identity": checks.flag,
+    "pass_diversion": checks.flag,
 }
 
 
@@ -174,6 +185,8 @@ def load(text: str, source: str = "calltrack.toml") -> Settings:
     sip: SIPSettings | None = sections.get("sip")
     if sip and sip.t2 < sip.t1:
         errors.append(f"[sip] t2: {sip.t2:g} is less than t1, which is {sip.t1:g} (seconds)")
+    if sip and 0 < sip.session_expires < sip.min_se:
+        errors.append(f"[sip] session_expires: {sip.session_expires} is less than min_se, which is {sip.min_se} (seconds)")
     tls = sections.get("tls", TLSSettings())
     place = next((place for place in (sip.listen if sip else ()) if place.transport == "tls"), None)
     for key in ("certificate", "key"):

@@ -18,12 +18,13 @@ SWEEP = 1.0  # seconds between two looks for what has expired
 class Entry:
     """A binding as it is held here."""
 
-    __slots__ = ("binding", "expires", "flow")
+    __slots__ = ("binding", "expires", "flow", "keep_open")
 
-    def __init__(self, binding: Binding, expires: float, flow: Flow | None) -> None:
+    def __init__(self, binding: Binding) -> None:
         self.binding = binding
-        self.expires = expires  # by the clock of the timers
-        self.flow = flow  # its connection; None over UDP
+        self.expires = 0.0  # by the clock of the timers
+        self.flow: Flow | None = None  # its connection; None over UDP
+        self.keep_open = False
 
 
 class Locations:
@@ -54,16 +55,18 @@ class Locations:
         """The bindings that came by a connection."""
         return [entry.binding for entry in self._by_flow.get(flow, ())]
 
-    def put(self, binding: Binding, lifetime: float, flow: Flow | None = None) -> None:
-        """Hold a binding for `lifetime` seconds, in the place of the one with its id. `flow`: its connection."""
+    def put(self, binding: Binding, lifetime: float, flow: Flow | None = None, keep_open: bool = False) -> None:
+        """Hold a binding for `lifetime` seconds, in the place of the one with its id. `flow`: its connection;
+        `keep_open`: whether its way would close unless something is sent over it."""
         entry = self.find(binding)
         if entry is None:
-            entry = Entry(binding, 0.0, None)
+            entry = Entry(binding)
             self._by_project.setdefault(binding.project, []).append(entry)
             self._count += 1
         else:
             self._unlink(entry)
-        entry.binding, entry.expires, entry.flow = binding, self._timers.now() + lifetime, flow
+        entry.binding, entry.expires = binding, self._timers.now() + lifetime
+        entry.flow, entry.keep_open = flow, keep_open
         self._due.setdefault(_second(entry), set()).add(entry)
         if flow is not None:
             self._by_flow.setdefault(flow, set()).add(entry)

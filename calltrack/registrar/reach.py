@@ -62,7 +62,7 @@ class Reach:
         return [contacts for contacts in rounds if contacts]
 
     def _reachable(self, entries: Iterable[Entry]) -> list[Reachable]:
-        flows = ((entry, self._flow(entry)) for entry in entries)
+        flows = ((entry, self.flow(entry)) for entry in entries)
         return [Reachable(self, entry, flow) for entry, flow in flows if flow is not None]
 
     def flow_of(self, binding: Binding) -> Flow | None:
@@ -72,9 +72,10 @@ class Reach:
         if entry is None:  # its connection was closed, and it has come again
             beside = self._locations.of(binding.project)
             entry = next((entry for entry in beside if same_device(entry.binding, binding)), None)
-        return self._flow(entry) if entry is not None else None
+        return self.flow(entry) if entry is not None else None
 
-    def _flow(self, entry: Entry) -> Flow | None:
+    def flow(self, entry: Entry) -> Flow | None:
+        """The flow that leads to an entry; None when there is none now."""
         if entry.flow is not None:
             return entry.flow if entry.flow.open else None
         binding = entry.binding

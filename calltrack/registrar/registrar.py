@@ -20,12 +20,13 @@ from calltrack.interfaces import IAccountStore, ILocationStore
 from calltrack.registrar.directory import Directory
 from calltrack.registrar.guard import Guard, is_public
 from calltrack.registrar.journal import Journal
+from calltrack.registrar.keepalive import KeepAlive
 from calltrack.registrar.locations import Entry, Locations
 from calltrack.registrar.offers import Offers, offered_after
 from calltrack.registrar.reach import Network, Reach, Reachable
 from calltrack.registrar.registration import read
 from calltrack.registrar.settings import RegistrarSettings
-from calltrack.registrar.update import Origin, update
+from calltrack.registrar.update import Origin, behind_nat, update
 from calltrack.sip.agent import Agent
 from calltrack.sip.authenticator import Authenticator, Outcome
 from calltrack.sip.digest import parse_credentials
@@ -77,6 +78,7 @@ class Registrar:
         self.guard = Guard(timers.now, trusted)
         self._offers = Offers(timers.now)
         self._reach = Reach(self.locations, network)
+        self._keep_alive = KeepAlive(timers, self.locations, self._reach, settings.nat_keepalive)
         self._wall = wall
         self._store = locations
         self._network = network
@@ -98,11 +100,13 @@ class Registrar:
     def start(self) -> Deferred[None]:
         """Read accounts and the bindings of an earlier run. Fires with None after the first attempt; as long as the
         store is away it is asked again, and devices are told to come later."""
+        self._keep_alive.start()
         return self.directory.start().addCallback(self._restore)
 
     def stop(self) -> Deferred[None]:
         """Bring what is still to be written into the store. Fires with None."""
         self.directory.stop()
+        self._keep_alive.stop()
         return self._journal.stop()
 
     def _restore(self, _: None) -> Deferred[None]:
@@ -124,7 +128,7 @@ class Registrar:
             if left <= 0 or binding.transport != "udp":  # connections ended with the process that had them
                 gone.append((binding, "expired" if left <= 0 else "engine restarted"))
             else:
-                self.locations.put(binding, left)
+                self._hold(binding, left)
         self._restored = True
         self._journal.write((), [binding for binding, _ in gone])
         for binding, reason in gone:
@@ -243,7 +247,7 @@ class Registrar:
         for binding in change.removed:
             self.locations.remove(binding)
         for binding in change.saved:
-            self.locations.put(binding, binding.expires_at - origin.now, flow if flow.reliable else None)
+            self._hold(binding, binding.expires_at - origin.now, flow if flow.reliable else None)
 
         def done(durable: bool) -> None:
             self._answer(transaction, account.project, registration.outbound, durable)
@@ -257,6 +261,10 @@ class Registrar:
             self._journal.write(change.saved, change.removed, done)
         else:
             done(True)
+
+    def _hold(self, binding: Binding, lifetime: float, connection: Flow | None = None) -> None:
+        natted = connection is None and behind_nat(binding.contact, binding.host)
+        self.locations.put(binding, lifetime, connection, keep_open=natted)
 
     def _origin(self, project: int, request: Request, flow: Flow) -> Origin:
         return Origin(

@@ -13,4 +13,5 @@ class RegistrarSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_expires: int = 3600  # seconds; longer ones are shortened
     default_expires: int = 3600  # seconds, where a device asks for nothing
     max_contacts: int = 20  # devices at once in one account
+    nat_keepalive: float = 25.0  # seconds between two empty lines to a device behind a NAT, which keep its way open
     require_public_source: bool = False  # refuse devices whose address is private

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from calltrack.errors import MalformedMessage, TransportFailure
 from calltrack.sip.framing import PONG, Framer
+from calltrack.sip.stun import BINDING_REQUEST, binding_response
 from calltrack.sip.uri import is_literal
 from calltrack.timers import Timers
 
@@ -105,12 +106,23 @@ class UDPSocket(protocol.DatagramProtocol):
         self._sendto = handle().sendto if handle is not None else self.transport.write
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        if len(datagram) < 8:  # CRLF keep-alives and STUN crumbs
+        if len(datagram) < 8:  # CRLF keep-alives
+            return
+        if datagram[:2] == BINDING_REQUEST:
+            self._keep_alive(datagram, addr)
             return
         try:
             self._received(datagram, self._flows.get(addr) or self.flow(Address(addr[0], addr[1])))
         except Exception:  # a bug of ours must cost one message, not the socket
             log.failure("could not process a datagram from {addr}", addr=addr)
+
+    def _keep_alive(self, datagram: bytes, addr: Any) -> None:
+        answer = binding_response(datagram, addr[0], addr[1])
+        try:
+            if answer is not None:
+                self.write(answer, Address(addr[0], addr[1]))
+        except TransportFailure as problem:
+            log.debug("could not answer STUN: {problem}", problem=problem)
 
     def flow(self, remote: Address) -> Flow:
         """The flow to an address that `check_address` has let pass."""

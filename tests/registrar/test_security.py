@@ -3,7 +3,7 @@
 import ipaddress
 
 from calltrack.calls.settings import TrunkSettings
-from calltrack.registrar import guard
+from calltrack.registrar import guard, offers, registrar
 from tests.registrar.case import PASSWORD, PHONE, RegistrarTestCase
 
 
@@ -138,23 +138,23 @@ class OldDeviceTests(RegistrarTestCase):
 
     def test_device_may_come_back_with_another_port_and_call_id(self):
         self.start()
-        offers = []
+        offered = []
         for port in (5060, 5061):
             phone = self.phone(port=port)
             phone.send_register(credentials=[])
-            offers.append(algorithms(phone.answer()))
+            offered.append(algorithms(phone.answer()))
             self.network.run(2)
-        self.assertEqual(offers, [[b"SHA-256", b"MD5"], [b"MD5"]])
+        self.assertEqual(offered, [[b"SHA-256", b"MD5"], [b"MD5"]])
 
     def test_device_without_md5_gets_both_again_in_turn(self):
         self.start()
         phone = self.phone()
-        offers = []
+        offered = []
         for _ in range(3):
             phone.send_register(credentials=[])
-            offers.append(len(phone.answer().all(b"www-authenticate")))
+            offered.append(len(phone.answer().all(b"www-authenticate")))
             self.network.run(2)
-        self.assertEqual(offers, [2, 1, 2])
+        self.assertEqual(offered, [2, 1, 2])
 
     def test_who_asks_again_at_once_has_not_given_up(self):
         self.start()
@@ -181,8 +181,6 @@ class OldDeviceTests(RegistrarTestCase):
         self.start()
         phone = self.phone()
         self.patch(guard, "CHALLENGES", 10**6)
-        from calltrack.registrar import offers
-
         self.patch(offers, "MAX_DEVICES", 10)
         for number in range(20):
             phone.send_register(to=b"<sip:%d@calltrack.example>" % number)
@@ -267,8 +265,6 @@ class GuessingTests(RegistrarTestCase):
         self.registered(phone)
 
     def test_late_answers_are_bounded(self):
-        from calltrack.registrar import registrar
-
         self.patch(registrar, "MAX_LATE", 2)
         self.start()
         phones = [self.phone(port=5060 + n, password="WrongPass1") for n in range(9)]
