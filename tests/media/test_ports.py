@@ -53,6 +53,47 @@ class PortPoolTests(SynchronousTestCase):
         self.assertNotIn(first.port, others)
         self.assertEqual(self.take(pool).port, first.port)
 
+    def test_idle_pairs_stay_bound_and_are_used_again_once_others_have_rested_longer(self) -> None:
+        self.patch(module, "_RESTING", 2)
+        pool = self.pool(8)
+        pairs = [self.take(pool) for _ in range(3)]
+        for pair in pairs:
+            pool.give_back(pair, carried=False, now=0.0)
+        self.assertIs(self.take(pool), pairs[0])
+        self.assertNotIn(self.take(pool), pairs)
+
+    def test_no_more_pairs_stay_bound_than_are_worth_it(self) -> None:
+        self.patch(module, "_KEPT", 2)
+        pool = self.pool(3)
+        pairs = [self.take(pool) for _ in range(3)]
+        for pair in pairs:
+            pool.give_back(pair, carried=False, now=0.0)
+        self.assertEqual([pair.rtp.fileno() == -1 for pair in pairs], [True, False, False])
+        self.assertTrue(pool.has_room(3))
+
+    def test_pair_that_was_sent_to_while_it_was_idle_is_held(self) -> None:  # edge case 33
+        pool = self.pool(1)
+        pair = self.take(pool)
+        pool.give_back(pair, carried=False, now=0.0)
+        self.send(pair)
+        self.assertRaises(MediaUnavailable, pool.take, HOST)
+        self.send(pair)
+        pool.sweep(1.0)
+        self.assertRaises(MediaUnavailable, pool.take, HOST)
+        pool.sweep(1.0 + self.QUARANTINE)
+        self.assertEqual(self.take(pool).port, pair.port)
+
+    def test_kept_pairs_serve_when_no_files_are_left(self) -> None:
+        pool = self.pool(2)
+        pair = self.take(pool)
+        pool.give_back(pair, carried=False, now=0.0)
+
+        def no_files(address, port):
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        self.patch(module, "bind", no_files)
+        self.assertIs(self.take(pool), pair)
+
     def test_pair_that_carried_media_is_back_after_quarantine(self) -> None:  # edge case 33
         pool = self.pool(1)
         pair = self.take(pool)
