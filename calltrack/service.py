@@ -20,12 +20,14 @@ from twisted.python.failure import Failure
 
 from calltrack import __version__
 from calltrack.calls.engine import CallEngine
+from calltrack.calls.pings import Pings
 from calltrack.config import Settings, defaults, load
 from calltrack.errors import ConfigErrors, StoreUnavailable
 from calltrack.media.relay import TwistedRelay
 from calltrack.registrar.registrar import Registrar
 from calltrack.sip.agent import Agent
 from calltrack.sip.resolver import system_resolver
+from calltrack.sip.session_timer import SessionSettings
 from calltrack.sip.tls import ServerCertificate
 from calltrack.sip.transactions import Settings as SIPTimers
 from calltrack.sip.transports import Transports
@@ -124,9 +126,19 @@ class CalltrackService(Service):
         )
         resolver = system_resolver(reactor, families=families(sip.listen), transports=spoken(sip.listen))
         timers = SIPTimers(sip.t1, sip.t2, sip.t4)
-        self.agent = Agent(self.timers, self.transports, resolver, timers, self.engine)
+        sessions = SessionSettings(sip.session_expires, sip.min_se)
+        self.agent = Agent(self.timers, self.transports, resolver, timers, self.engine, sessions=sessions)
         self.engine.connect(self.agent)
         self.registrar.connect(self.agent)
+        self.pings = Pings(
+            self.timers,
+            wall_ms,
+            self.agent,
+            sip.ping,
+            settings.trunks,
+            self.engine.destinations.down,
+            lambda: self.scenarios.addresses if sip.ping_targets else (),
+        )
         self._began = reactor.seconds()
         self._web: Any = None
 
@@ -179,7 +191,9 @@ class CalltrackService(Service):
         if not self.settings.trunks:
             log.warn("no [[trunk]] is configured: every call is refused with 403 until one lists its provider")
         spare_the_collector()
+        self.engine.overload.start()
         self.agent.serving = True
+        self.pings.start()
         self.started.callback(None)
 
     def _could_not_start(self, failure: Failure) -> None:
@@ -194,6 +208,8 @@ class CalltrackService(Service):
     def stopService(self) -> Any:
         """End calls with BYE, write their records, close everything; within `stop_time` and a little more."""
         yield super().stopService()
+        self.pings.stop()
+        self.engine.overload.stop()
         self.engine.stop()
         if self._web is not None:
             yield self._web.stopListening()

@@ -20,6 +20,7 @@ from calltrack.calls.forwarding import Destinations
 from calltrack.calls.ladder import Ladder
 from calltrack.calls.limits import Limits
 from calltrack.calls.lookup import Lookup
+from calltrack.calls.overload import Overload, occupied_seconds
 from calltrack.errors import MalformedMessage
 from calltrack.sip.agent import Agent
 from calltrack.sip.flows import Flow
@@ -34,6 +35,7 @@ log = Logger()
 STOPPING = "engine-stop"
 LADDER_WAIT = 0.3  # seconds from one look to the next whether a ladder still grows
 LADDER_LOOKS = 10
+STRANGER_SILENCE = 60.0  # seconds until the log tells of the same stranger again
 
 
 class _LastMessages:
@@ -69,6 +71,7 @@ class CallEngine:
         self.settings = settings
         self.relay = relay
         self.ledger = ledger
+        self.overload = Overload(timers, occupied_seconds)  # watches once it is started
         self.limits = Limits(timers.now)
         self.lookup = Lookup(scenarios, timers, settings.lookup_budget)
         self.destinations = Destinations(trunks, AccountContacts(phones) if phones is not None else None)
@@ -80,6 +83,7 @@ class CallEngine:
         self._watched: dict[bytes, tuple[Ladder, str]] = {}  # by Call-ID: ladder and party
         self._pending: dict[tuple[bytes, bytes, int], Call] = {}  # by what a merged INVITE has in common
         self._stopping = False
+        self._told: dict[str, float] = {}  # strangers that the log has told of, and when
 
     def connect(self, agent: Agent) -> None:
         """Take the agent whose user this is."""
@@ -97,17 +101,27 @@ class CallEngine:
             return Refusal(403, (), b"Devices Of This Account Can Only Be Called")
         if self._admissions.trunk_of(host) is None:
             self.counters["strangers"] += 1
-            log.info(
-                "refused a call from {host}: no [[trunk]] lists it in `sources` (it dialled {uri})",
-                host=host,
-                uri=ascii(invite.uri[:80].decode("utf-8", "replace")),  # a stranger must not steer a terminal
-            )
+            self._tell_of_stranger(host, invite.uri)
             return Refusal(403)
-        if self._stopping:
+        if self._stopping or not self.overload.admits():
             return Refusal(503, (b"Retry-After: %d" % self.retry_after(),))
         if (invite.call_id, invite.from_.tag, invite.cseq[0]) in self._pending:
             return Refusal(482)  # section 8.2.2.2: the same INVITE by another way
         return None
+
+    def _tell_of_stranger(self, host: str, uri: bytes) -> None:
+        """Once a minute for each source: a flood must not fill the log."""
+        now = self.timers.now()
+        if now - self._told.get(host, -STRANGER_SILENCE) < STRANGER_SILENCE:
+            return
+        if len(self._told) >= 1000:
+            self._told.clear()
+        self._told[host] = now
+        log.info(
+            "refused a call from {host}: no [[trunk]] lists it in `sources` (it dialled {uri})",
+            host=host,
+            uri=ascii(uri[:80].decode("utf-8", "replace")),  # a stranger must not steer a terminal
+        )
 
     def invited(self, transaction: ServerTransaction) -> None:
         """As AgentUser.invited: a call begins."""
