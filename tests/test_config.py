@@ -63,6 +63,8 @@ class LoadTests(SynchronousTestCase):
             max_rate = 2
             caller_id = "+12125550100"
             number_format = "National"
+            trust_identity = false
+            pass_diversion = true
             """
         ).trunks
         self.assertEqual(
@@ -80,6 +82,8 @@ class LoadTests(SynchronousTestCase):
                 max_rate=2.0,
                 caller_id="+12125550100",
                 number_format="national",
+                trust_identity=False,
+                pass_diversion=True,
             ),
         )
 
@@ -106,6 +110,14 @@ class ErrorTests(SynchronousTestCase):
 
     def test_number_outside_its_limits_names_key_limits_and_unit(self):
         self.assertEqual(self.errors("[sip]\nt1 = 0"), ["[sip] t1: 0 is outside 0.01 to 5 (seconds)"])
+
+    def test_session_that_expires_before_the_least_interval_is_refused_and_0_asks_for_none(self):
+        self.assertEqual(
+            self.errors("[sip]\nsession_expires = 100\nmin_se = 120"),
+            ["[sip] session_expires: 100 is less than min_se, which is 120 (seconds)"],
+        )
+        self.assertEqual(config.load("[sip]\nsession_expires = 0\nmin_se = 120").sip.session_expires, 0)
+        self.assertEqual(self.errors("[sip]\nmin_se = 89"), ["[sip] min_se: 89 is outside 90 to 86400"])
 
     def test_all_errors_come_at_once_in_order(self):
         errors = self.errors(

@@ -10,11 +10,17 @@ from ipaddress import ip_address
 from typing import Iterable, NamedTuple, Protocol
 
 from calltrack.errors import MalformedMessage
+from calltrack.sip.grammar import LWS
 from calltrack.sip.message import Request
 from calltrack.sip.uri import parse_name_addr, parse_uri
 from calltrack.tracking.markers import clean_marker
 from calltrack.tracking.numbers import dialled_digits
 
+MAX_DIVERSIONS = 10  # header lines of one name that are passed on
+MAX_DIVERSION = 512  # bytes of one of them
+
+_DIVERTED = ((b"diversion", b"Diversion: "), (b"history-info", b"History-Info: "))
+_WITHHELD = {b"id", b"user", b"header"}
 _WHERE = {"to": b"to", "p-called-party-id": b"p-called-party-id", "diversion": b"diversion"}
 
 
@@ -25,6 +31,8 @@ class Trunk(Protocol):
     sources: tuple
     number_from: str
     country: str
+    trust_identity: bool
+    pass_diversion: bool
 
 
 class Admission(NamedTuple):
@@ -34,6 +42,7 @@ class Admission(NamedTuple):
     dialled: str  # E.164 digits; "" when the INVITE names no number
     caller: str  # E.164 digits, or the user as it came; "" when withheld
     caller_name: bytes  # display name in UTF-8, as safe and short as a marker
+    diverted: tuple[bytes, ...] = ()  # header lines that tell of earlier forwardings, when they are passed on
 
 
 class Admissions:
@@ -61,8 +70,9 @@ class Admissions:
         trunk = self.trunk_of(host)
         if trunk is None:
             return None
-        caller, name = caller_of(invite, trunk.country)
-        return Admission(trunk, dialled_of(invite, trunk), caller, name)
+        caller, name = caller_of(invite, trunk.country, trunk.trust_identity)
+        diverted = diversions_of(invite) if trunk.pass_diversion else ()
+        return Admission(trunk, dialled_of(invite, trunk), caller, name, diverted)
 
 
 def dialled_of(invite: Request, trunk: Trunk) -> str:
@@ -76,11 +86,12 @@ def dialled_of(invite: Request, trunk: Trunk) -> str:
     return dialled_digits(parse_uri(uri).user.decode("utf-8", "replace"), trunk.country)
 
 
-def caller_of(invite: Request, country: str) -> tuple[str, bytes]:
-    """Number (or user) and display name of the caller: what the trunk asserts, else From."""
-    if any(b"id" in value for value in invite.tokens(b"privacy")):
+def caller_of(invite: Request, country: str, trusted: bool = True) -> tuple[str, bytes]:
+    """Number (or user) and display name of the caller: what the trunk asserts if it is trusted to (RFC 3325), else
+    From. "" and b"" when the caller wants to stay unknown."""
+    if b"privacy" in invite.names() and wants_privacy(invite):
         return "", b""
-    asserted = invite.items(b"p-asserted-identity")
+    asserted = invite.items(b"p-asserted-identity") if trusted else []
     try:
         who = parse_name_addr(asserted[0]) if asserted else invite.from_
         uri = parse_uri(who.uri)
@@ -91,3 +102,20 @@ def caller_of(invite: Request, country: str) -> tuple[str, bytes]:
         return "", b""
     name = clean_marker(who.display.decode("utf-8", "replace")).encode() if who.display else b""
     return dialled_digits(user, country) or clean_marker(user)[:64], name
+
+
+def wants_privacy(invite: Request) -> bool:
+    """Whether a Privacy header asks for the caller to be withheld (RFC 3323 section 4.2, RFC 3325 section 9.3)."""
+    values = {value.strip(LWS) for item in invite.tokens(b"privacy") for value in item.split(b";")}
+    return bool(values & _WITHHELD) and b"none" not in values
+
+
+def diversions_of(invite: Request) -> tuple[bytes, ...]:
+    """The header lines that say by whom the call was forwarded before (RFC 5806, RFC 7044), as they came; what is
+    unreasonably long or many is left out."""
+    return tuple(
+        name + value
+        for key, name in _DIVERTED
+        for value in invite.all(key)[:MAX_DIVERSIONS]
+        if len(value) <= MAX_DIVERSION
+    )

@@ -181,7 +181,7 @@ class Call:
         call_id = engine.new_call_id()
         hops = max(1, self.caller.max_forwards) - 1
         who = caller_id(self.admission, trunk)
-        said = forwarded(call_id, target, destination, self.route, who, hops)
+        said = forwarded(call_id, target, destination, self.route, who, hops, self.admission.diverted)
         offer = self._offerer(party, target.allow)
         side = OutboundSide(self, engine.agent, party, destination, said, offer, limits)
         engine.watch(call_id, self.ladder, party)

@@ -40,6 +40,7 @@ class Destinations:
     """
 
     def __init__(self, trunks: Iterable[Any], account: Callable[[Target, Route], Any] | None = None) -> None:
+        self.down: set[str] = set()  # names of trunks that do not answer: they are tried last
         self._outbound = [trunk for trunk in trunks if trunk.outbound]
         self._account = account
 
@@ -53,7 +54,8 @@ class Destinations:
         if target.kind == "phone":
             if not self._outbound:
                 return defer.fail(NoDestination("no trunk has `outbound`, so no phone number can be called"))
-            return defer.succeed([[self._by_trunk(trunk, target.address)] for trunk in self._outbound])
+            trunks = sorted(self._outbound, key=lambda trunk: trunk.name in self.down)
+            return defer.succeed([[self._by_trunk(trunk, target.address)] for trunk in trunks])
         if self._account is None:
             return defer.fail(NoDestination("nobody is registered at the project's SIP account"))
         return self._account(target, route)
@@ -118,9 +120,15 @@ def tracking_headers(route: Route) -> list[bytes]:
 
 
 def forwarded(
-    call_id: bytes, target: Target, destination: Destination, route: Route, who: CallerID, max_forwards: int
+    call_id: bytes,
+    target: Target,
+    destination: Destination,
+    route: Route,
+    who: CallerID,
+    max_forwards: int,
+    diverted: tuple[bytes, ...] = (),
 ) -> Forwarded:
-    """What the INVITE to one destination says."""
+    """What the INVITE to one destination says. `diverted`: header lines about earlier forwardings."""
     addressing = target.addressing
     to_user = route.dialled if "to" in addressing.dialled_in else None
     to_uri = destination.uri.partition(b";")[0]
@@ -135,7 +143,8 @@ def forwarded(
         extra = list(common)
         dialled = b"<sip:%b@%b>" % (route.dialled.encode(), sent_by)
         if "diversion" in addressing.dialled_in:
-            extra.append(b"Diversion: %b;reason=unconditional" % dialled)
+            extra.append(b"Diversion: %b;reason=unconditional" % dialled)  # above the earlier ones (RFC 5806)
+        extra += diverted
         if "p-called-party-id" in addressing.dialled_in:
             extra.append(b"P-Called-Party-ID: " + dialled)
         if user and "p-asserted-identity" in addressing.caller_id:

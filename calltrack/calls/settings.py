@@ -31,3 +31,5 @@ class TrunkSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_rate: float = 0.0  # new calls a second; 0 = no limit
     caller_id: str = "caller"  # number that outbound calls show: "caller", "withheld" or "+E164"
     number_format: str = "plus"  # how outbound numbers are written: "plus", "digits", "national"
+    trust_identity: bool = True  # whether its P-Asserted-Identity says who calls, rather than From
+    pass_diversion: bool = False  # whether Diversion and History-Info of its calls go on to the target

@@ -53,6 +53,12 @@ class RoutingTable:
     def __len__(self) -> int:
         return len(self._routes)
 
+    @property
+    def addresses(self) -> set[str]:
+        """The outside SIP addresses that numbers lead to."""
+        routes = {id(route): route for route in self._routes.values()}.values()
+        return {target.address for route in routes for target in route.targets if target.kind == "sip"}
+
     def route(self, dialled: str) -> Route | None:
         """The route of `dialled` (digits); without targets when it leads nowhere, None when it is nobody's."""
         route = self._routes.get(dialled)
@@ -100,6 +106,11 @@ class CachedScenarioSource:
     def numbers(self) -> int:
         """How many numbers are known."""
         return len(self._table)
+
+    @property
+    def addresses(self) -> set[str]:
+        """The outside SIP addresses that calls may go to, at the moment."""
+        return self._table.addresses
 
     def lookup(self, dialled: str, caller: str, at: float) -> Deferred[Route | None]:
         """As `IScenarioSource.lookup`, at once. Fails with StoreUnavailable as long as no catalog has ever
