@@ -4,15 +4,20 @@ carries a call, and holds on to nothing."""
 from __future__ import annotations
 
 from ipaddress import ip_network
+from typing import Any
 
 import msgspec
+from twisted.internet import defer
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from calltrack.errors import MalformedMessage, UnusableSDP
+from calltrack.media.sdp import Document, Origin
 from calltrack.registrar.settings import RegistrarSettings
 from calltrack.sip.message import Request, parse
 from calltrack.sip.uri import host_port
 from calltrack.testing.engine import NUMBER, TRUNK, TestEngine, sip_target
+from calltrack.testing.fakes import FakeMediaSession, FakeRelay
 from calltrack.testing.network import MemoryNetwork
 from calltrack.testing.peers import Peer, PeerDialog, sdp
 from tests.torture.messages import CALL, CLOSED, SILENCE, Message
@@ -20,6 +25,35 @@ from tests.torture.messages import CALL, CLOSED, SILENCE, Message
 IPV4 = ("192.0.2.1", "198.51.100.7", "203.0.113.20")  # engine, trunk, office
 IPV6 = ("2001:db8::10", "2001:db8::9:1", "2001:db8::20")
 IN_VAIN = 11.0  # seconds after which a stream without a whole message is closed
+
+
+class Tormentor(Peer):
+    """A peer that does not mind to get its own nonsense back."""
+
+    def _received(self, data: bytes) -> None:
+        try:
+            super()._received(data)
+        except MalformedMessage:
+            self.inbox.pop()
+            self.heard.pop()
+
+
+class ReadingRelay(FakeRelay):
+    """A relay that relays nothing and reads descriptions as the real one does."""
+
+    def open(self, call_id: str, on_timeout: Any) -> ReadingSession:
+        self.sessions.append(ReadingSession(self, call_id, on_timeout))
+        return self.sessions[-1]
+
+
+class ReadingSession(FakeMediaSession):
+    def _rewrite(self, what: str, target: str, sdp: bytes) -> defer.Deferred[bytes]:
+        try:
+            document = Document(sdp)
+            ports = [(port, port + 1) for port in range(20_000, 20_000 + 2 * len(document.sections), 2)]
+            return defer.succeed(document.render(Origin(1), self._relay.host, ports))
+        except UnusableSDP:
+            return defer.fail()
 
 
 class Torment:
@@ -30,8 +64,8 @@ class Torment:
         here, trunk, office = places
         at = (here, 5060)
         self.network = MemoryNetwork(Clock())
-        self.trunk = Peer(self.network, trunk, port, engine=at, transport=transport)
-        self.office = Peer(self.network, office, engine=at)
+        self.trunk = Tormentor(self.network, trunk, port, engine=at, transport=transport)
+        self.office = Tormentor(self.network, office, engine=at)
         self.engine = TestEngine(
             self.network,
             [sip_target(f"[{office}]" if ":" in office else office, ring_time=20)],
@@ -39,6 +73,7 @@ class Torment:
             trunks=[msgspec.structs.replace(TRUNK, sources=(ip_network(trunk),))],
             registrar=RegistrarSettings(domains=("example.com",)),
         )
+        self.engine.relay = self.engine.calls.relay = ReadingRelay(self.network.clock, here)
         self.engine.scenarios.routes[""] = self.engine.route
 
     def outcomes(self, data: bytes) -> list:
