@@ -33,13 +33,13 @@ class Softphone(Child):
         os.makedirs(folder)
         self.folder = folder
         self.port = free_port(PHONES)
-        tone = os.path.join(folder, "tone.wav")
-        audio.write_tone(tone, frequency, 30)
+        # baresip cuts file names at 127 bytes; it runs in this folder, so that these stay short.
+        audio.write_tone(os.path.join(folder, "tone.wav"), frequency, 30)
         with open(os.path.join(folder, "config"), "w") as config:
             config.write(
                 f"""net_interface {PHONES}
 sip_listen {PHONES}:{self.port}
-audio_source aufile,{tone}
+audio_source aufile,tone.wav
 audio_player aubridge,{name}
 audio_alert aubridge,{name}
 ausrc_srate {audio.RATE}
