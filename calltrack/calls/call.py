@@ -202,9 +202,10 @@ class Call:
         self._attempts.pop(attempt.number, None)
         if self.state != HUNTING or self._hunt is None:
             return
-        self._ring(self._hunt.failed(attempt.number, outcome))
-        if self._hunt.exhausted and self.state == HUNTING and self.winner is None:
-            self._refuse(self._hunt.outcome)
+        hunt = self._hunt
+        self._ring(hunt.failed(attempt.number, outcome))  # all that is left may fail in there, and the call be over
+        if hunt.exhausted and self.state == HUNTING and self.winner is None:
+            self._refuse(hunt.outcome)
 
     def dropped(self, side: OutboundSide) -> None:
         """A side did not get the call."""
