@@ -1,0 +1,172 @@
+"""One run of the race explorer: a caller, two targets and an engine between them, a script that moves them, and what must
+hold whatever happened.
+
+Knows the test kit; of the engine only what it says and what it still holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from twisted.internet.task import Clock
+
+from calltrack.errors import UnusableSDP
+from calltrack.sip.message import Request, parse
+from calltrack.testing.engine import TestEngine, sip_target
+from calltrack.testing.network import Link, MemoryNetwork
+from tests.races.players import Player
+
+HOSTS = {"caller": "198.51.100.7", "one": "203.0.113.20", "two": "203.0.113.21", "engine": "192.0.2.1"}
+NAMES = {host: name for name, host in HOSTS.items()}
+WELL = frozenset(("ack", "ack-failure", "bye", "cancel", "change", "info"))
+RING_TIME = 20
+
+
+class Step(NamedTuple):
+    """`who` does `what` in its variant number `how`; then `wait` seconds pass."""
+
+    who: str  # "caller", "one", "two", "engine"
+    what: str
+    how: int = 0
+    wait: float = 0.05
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a run happens in."""
+
+    manners: dict[str, frozenset[str]] = field(default_factory=dict)  # by player; WELL where not given
+    ring: str = "in-order"
+    link: Link = Link()
+    seed: int = 0
+    lookup: float = 0.0  # seconds that look-ups take
+    rewriting: float = 0.0  # seconds that the relay takes
+    limit: int = 0  # calls at once at each target
+
+    @property
+    def lossless(self) -> bool:
+        return not self.link.loss
+
+
+class Broken(AssertionError):
+    """A run in which something did not hold: what, and the ladder of the run."""
+
+
+class World:
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.network = MemoryNetwork(Clock(), setting.seed, setting.link)
+        self.players = {
+            name: Player(self.network, HOSTS[name], manners=setting.manners.get(name, WELL))
+            for name in ("caller", "one", "two")
+        }
+        targets = [sip_target(HOSTS[name], ring_time=RING_TIME, max_calls=setting.limit) for name in ("one", "two")]
+        self.engine = TestEngine(self.network, targets, ring=setting.ring)
+        self.engine.scenarios.delay = setting.lookup
+        self.engine.relay.delay = setting.rewriting
+
+    def play(self, script: list[Step]) -> None:
+        """Go through a script, let everything run out, and check what must hold. Raises Broken."""
+        try:
+            for step in script:
+                if step.who == "engine":
+                    self._meddle(step)
+                else:
+                    self.players[step.who].play(step.what, step.how)
+                self.network.run(step.wait)
+            self._run_out()
+            problems = self._problems()
+        except Broken:
+            raise
+        except Exception as error:
+            raise Broken(f"{error!r}\n{self.ladder(script)}") from error
+        if problems:
+            raise Broken("\n".join([*problems, self.ladder(script)]))
+
+    def _meddle(self, step: Step) -> None:
+        """Something happens inside the engine."""
+        engine = self.engine
+        if step.what == "silence":
+            for session in engine.relay.sessions:
+                if session.connected and not session.closed:
+                    session.time_out()
+        elif step.what == "hang-up":
+            for call in list(engine.calls.calls.values()):
+                call.hang_up("told to")
+        elif step.what == "unusable":
+            engine.relay.failures[("offer", "answer")[step.how % 2]].append(UnusableSDP("told to"))
+
+    def _run_out(self) -> None:
+        """Wait until nobody waits for anything; then the caller hangs up what is left, as it should."""
+        engine, network, caller = self.engine, self.network, self.players["caller"]
+        network.link(HOSTS["engine"], HOSTS["caller"], Link())
+        for name in ("one", "two"):
+            network.link(HOSTS["engine"], HOSTS[name], Link())
+        for player in self.players.values():
+            player.manners = WELL
+        network.run(2 * RING_TIME + 3 * engine.sip.timeout)
+        for dialog in list(caller._dialogs.values()):
+            dialog.cseq += 1000
+            caller.bye(dialog)
+            network.run(0.1)
+        network.run(2 * engine.sip.timeout)
+
+    # What must hold
+
+    def _problems(self) -> list[str]:
+        engine = self.engine
+        problems = [f"left: {what}" for what in engine.settle()]
+        taken = engine.calls.counters["calls"]
+        if len(engine.ledger.finals) != taken:
+            problems.append(f"{taken} calls and {len(engine.ledger.finals)} final records")
+        if self.setting.lossless:
+            problems += self._unanswered()
+            problems += self._disagreements()
+        return problems
+
+    def _unanswered(self) -> list[str]:
+        return [
+            f"{name}: {method.decode()} at {at:.3f} was never answered"
+            for name, player in self.players.items()
+            for branch, method, at in player.asked
+            if (branch, method) not in player.answered
+        ]
+
+    def _disagreements(self) -> list[str]:
+        """Dialogs that a 2xx has made and no BYE has ended, by Call-ID and the tag of whoever answered."""
+        made: dict[tuple[bytes, bytes], str] = {}
+        ended: set[tuple[bytes, bytes]] = set()
+        acknowledged: set[tuple[bytes, bytes]] = set()
+        for _, source, destination, data in self.network.trace:
+            message = parse(data)
+            tags = (message.call_id, message.to.tag), (message.call_id, message.from_.tag)
+            if isinstance(message, Request):
+                if message.method == b"BYE":
+                    ended.update(tags)
+                elif message.method == b"ACK":
+                    acknowledged.add(tags[0])
+            elif message.cseq[1] == b"INVITE" and 200 <= message.status < 300 and message.contact:
+                made.setdefault(tags[0], f"{NAMES[source[0]]} -> {NAMES[destination[0]]}")
+        made.pop((b"stray", b"2"), None)
+        problems = [f"a dialog without an end: {who} {key}" for key, who in made.items() if key not in ended]
+        problems += [
+            f"a 2xx without ACK: {who} {key}"
+            for key, who in made.items()
+            if key not in acknowledged and not who.startswith("engine")
+        ]
+        return problems
+
+    def ladder(self, script: list[Step]) -> str:
+        """The script, to be played again, and every message of the run."""
+        lines = [f"{self.setting}", "["]
+        lines += [f"    Step({', '.join(map(repr, step))})," for step in script] + ["]"]
+        for at, source, destination, data in self.network.trace:
+            message = parse(data)
+            number, method = message.cseq
+            tags = f"{message.from_.tag[-6:].decode()}>{message.to.tag[-6:].decode()}"
+            lines.append(
+                f"{at:9.3f} {NAMES[source[0]]:>6} -> {NAMES[destination[0]]:6} {message.summary} {number} {tags}"
+                f"{' sdp' if message.body else ''} {message.call_id[-6:].decode()}"
+            )
+        return "\n".join(lines)
