@@ -195,7 +195,7 @@ class OutboundSide(UsageSide):
             b"CSeq: %d INVITE" % self._cseq,
             self._contact,
             *lines,
-            *(agent.abilities if self._sdp else agent.abilities_late_offer),
+            *(agent.abilities if self._sdp else agent.abilities_but_reliable),
             *self._session,
             *self._extra,
         ]

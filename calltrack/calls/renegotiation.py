@@ -13,11 +13,13 @@ from twisted.python.failure import Failure
 from calltrack.calls.events import Reply
 from calltrack.calls.sides import UsageSide
 from calltrack.errors import SIPError
-from calltrack.sip.message import Response
+from calltrack.sip.grammar import header_name
+from calltrack.sip.message import Message, Response
 
 log = Logger()
 
 _PASSED_ON = (b"content-type", b"info-package", b"content-disposition")
+_PASSED_BACK = (b"recv-info", b"accept")  # of a 469 (RFC 6086 section 4.2.2) and a 415
 
 
 class Renegotiation:
@@ -131,20 +133,22 @@ class Renegotiation:
     def informed(other: UsageSide, reply: Any) -> None:
         """Pass an INFO on with what says how its body is meant, and the answer back."""
         request = reply.request
-        lines = tuple(
-            name.title() + b": " + value for name in _PASSED_ON for value in request.all(name)
-        )
 
         def answered(response: Response | None) -> None:
             if response is not None and response.status < 300:
                 reply.accept()
             else:
-                reply.refuse(_told(response))
+                reply.refuse(_told(response), _copied(response, _PASSED_BACK) if response is not None else ())
 
         if other.usage is None or other.usage.ended:
             reply.refuse(481)
         else:
-            other.usage.request(b"INFO", lines, request.body, answered)
+            other.usage.request(b"INFO", _copied(request, _PASSED_ON), request.body, answered)
+
+
+def _copied(message: Message, keys: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """These headers of a message, as lines for another."""
+    return tuple(header_name(key) + b": " + value for key in keys for value in message.all(key))
 
 
 def _told(response: Response | None) -> int:
@@ -153,7 +157,7 @@ def _told(response: Response | None) -> int:
         return 408
     if response.status == 503:  # section 16.7: of another element, for which ours must not be shunned
         return 500
-    return 488 if response.status in (401, 407) or response.status < 400 else response.status
+    return 488 if response.status in (401, 407, 422) or response.status < 400 else response.status
 
 
 def _bug(failure: Failure) -> None:

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from calltrack.errors import CalltrackError, MalformedMessage, TransportFailure, Unresolvable
-from calltrack.sip.capabilities import ALLOW, SUPPORTED, SUPPORTED_LATE_OFFER, told, unsupported
+from calltrack.sip.capabilities import ALLOW, SUPPORTED, SUPPORTED_BUT_RELIABLE, told, unsupported
 from calltrack.sip.dialogs import Dialog
 from calltrack.sip.flows import Address, Flow
 from calltrack.sip.grammar import LWS, is_token
@@ -83,9 +83,9 @@ class Agent:
         self._no_tcp: dict[Address, float] = {}  # peers that refused TCP, and until when that counts
         self.server = b"Server: " + product.encode()
         self.user_agent = b"User-Agent: " + product.encode()
-        # What our INVITEs say of us, with an offer and without one.
+        # What our INVITEs say of us, where we acknowledge provisional responses and where we do not.
         self.abilities = (ALLOW, SUPPORTED, self.user_agent)
-        self.abilities_late_offer = (ALLOW, SUPPORTED_LATE_OFFER, self.user_agent)
+        self.abilities_but_reliable = (ALLOW, SUPPORTED_BUT_RELIABLE, self.user_agent)
         self.session_lines = sessions.lines()
 
     # From the transaction layer

@@ -14,9 +14,9 @@ EXTENSIONS = (RELIABLE, TIMER)
 ALLOW = b"Allow: " + b", ".join(METHODS)
 ACCEPT = b"Accept: application/sdp"
 SUPPORTED = b"Supported: " + b", ".join(EXTENSIONS)
-# Of an INVITE without an offer: its offer would come in a reliable provisional response, which belongs to the
-# caller's PRACK and not to ours (RFC 3262 section 5), so that it is asked for in the 2xx.
-SUPPORTED_LATE_OFFER = b"Supported: " + TIMER
+# Where we could not answer reliable provisional responses: to an INVITE without an offer they would bring the offer,
+# which the caller answers only when it has the 2xx (RFC 3262 section 5); within a dialog nobody needs them.
+SUPPORTED_BUT_RELIABLE = b"Supported: " + TIMER
 
 _ABLE = (ALLOW, ACCEPT, b"Accept-Encoding: identity", b"Accept-Language: en", SUPPORTED)
 
@@ -37,7 +37,7 @@ def told(method: bytes, status: int) -> tuple[bytes, ...]:
     """The header lines by which a response says what we can do."""
     if status == 405:
         return (ALLOW,)
-    if status == 415:
+    if status == 415 and method in (b"INVITE", b"UPDATE"):
         return (ACCEPT,)
     if method == b"INVITE" and 100 < status < 200:
         return (ALLOW,)

@@ -284,7 +284,8 @@ class InviteUsage:
         self.request(b"UPDATE", self._change_lines(sdp), sdp, answered)
 
     def _change_lines(self, sdp: bytes) -> tuple[bytes, ...]:
-        lines = self.contact if self.timer is None else (*self.contact, *self.timer.lines())
+        timer = self.timer.lines() if self.timer is not None else ()
+        lines = (*self.contact, *self.agent.abilities_but_reliable, *timer)
         return (*lines, SDP) if sdp else lines
 
     def _change_answered(self, response: Response | None, sdp: bytes) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from calltrack.errors import MalformedMessage
-from calltrack.sip.capabilities import SUPPORTED, TIMER
+from calltrack.sip.capabilities import TIMER
 from calltrack.sip.grammar import LWS, parse_params, parse_uint
 from calltrack.sip.message import Message, Request, Response
 from calltrack.timers import Timer
@@ -139,7 +139,7 @@ class SessionTimer:
         refresher = b"uac" if self.refreshing else b"uas"
         expires = b"Session-Expires: %d;refresher=%b" % (self.interval, refresher)
         least = () if self.least == LEAST else (b"Min-SE: %d" % self.least,)
-        return (SUPPORTED, expires, *least)
+        return (expires, *least)
 
     def _refresh(self, _: None) -> None:
         self._due = None

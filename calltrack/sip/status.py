@@ -11,7 +11,7 @@ REASONS: dict[int, bytes] = {
     408: b"Request Timeout", 410: b"Gone", 413: b"Request Entity Too Large",
     414: b"Request-URI Too Long", 415: b"Unsupported Media Type", 416: b"Unsupported URI Scheme",
     420: b"Bad Extension", 421: b"Extension Required", 422: b"Session Interval Too Small",
-    423: b"Interval Too Brief", 480: b"Temporarily Unavailable",
+    423: b"Interval Too Brief", 469: b"Bad Info Package", 480: b"Temporarily Unavailable",
     481: b"Call/Transaction Does Not Exist", 482: b"Loop Detected", 483: b"Too Many Hops",
     484: b"Address Incomplete", 485: b"Ambiguous", 486: b"Busy Here", 487: b"Request Terminated",
     488: b"Not Acceptable Here", 491: b"Request Pending", 493: b"Undecipherable",
