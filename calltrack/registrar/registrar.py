@@ -34,7 +34,6 @@ from calltrack.sip.flows import Flow
 from calltrack.sip.grammar import quote
 from calltrack.sip.layer import Refusal
 from calltrack.sip.message import Request
-from calltrack.sip.scanners import is_scanner
 from calltrack.sip.transactions import ServerTransaction
 from calltrack.sip.uri import parse_uri
 from calltrack.timers import Timers
@@ -140,9 +139,9 @@ class Registrar:
     # Judging a REGISTER: nothing is kept of one that is refused
 
     def admit(self, register: Request, flow: Flow) -> Refusal | None:
-        """As RegistrarUser.admit. Scanners, and sources that are shut out, get no answer."""
+        """As RegistrarUser.admit. Sources that are shut out get no answer."""
         host = flow.remote.host
-        if is_scanner(register) or self.guard.shut_out(host):
+        if self.guard.shut_out(host):
             self.counters["ignored"] += 1
             return Refusal(0)
         if self.settings.require_public_source and not is_public(host):
