@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.interop.processes import Child
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(calltrack.__file__)))
-DOCUMENTS = ("README.md", "docs/first-trunk.md", "docs/exchanges.md", "docs/architecture.md")
+DOCUMENTS = ("README.md", "docs/first-trunk.md", "docs/exchanges.md", "docs/accounts.md", "docs/architecture.md")
 CLI = "from calltrack.cli import main; main(prog_name='calltrack')"
 
 
@@ -71,6 +71,9 @@ class CommandTests(TestCase):
 
     async def test_commands_of_the_readme_work_in_their_order(self):
         await self.run_all("README.md")
+
+    async def test_commands_of_accounts_work_in_their_order(self):
+        await self.run_all("docs/accounts.md")
 
     async def test_commands_of_the_first_trunk_work_in_their_order(self):
         await self.run_all("docs/first-trunk.md")
