@@ -128,7 +128,8 @@ class InteropTestCase(TestCase):
         self.configure()
 
     def configure(self, trunk: str = "", trunk_address: str = TRUNK, more_addresses: tuple[str, ...] = ()) -> None:
-        """Write the configuration. `trunk`: more lines of TOML for the trunk; `more_addresses`: to listen at too."""
+        """Write the configuration. `trunk`: more lines of TOML for the trunk; `more_addresses`: to listen at too.
+        Trunks are not pinged: a sipp that plays one takes the first OPTIONS for its call."""
         low, high = RELAY_PORTS
         addresses = [ENGINE, *more_addresses]
         listen = [f"{name}:{bracketed(host)}:{self.sip_port}" for host in addresses for name in ("udp", "tcp")]
@@ -138,6 +139,7 @@ class InteropTestCase(TestCase):
 [sip]
 listen = {listen}
 domain = "calltrack.example"
+ping = 0
 [media]
 listen = {addresses}
 ports = [{low}, {high}]
