@@ -18,7 +18,6 @@ from calltrack.sip.uri import NameAddr, parse_host_port, parse_name_addr
 MAX_MESSAGE = 65535  # bytes
 MAX_HEAD = 16384  # bytes up to and including the empty line
 MAX_HEADERS = 256  # lines
-_PADDED = (b" ", b"\t", b"")  # first or last character of a value that `parse` looks at again
 
 
 class UnsafeHeader(CalltrackError):
@@ -82,7 +81,7 @@ def _parse_cseq(value: bytes) -> tuple[int, bytes]:
 class Message:
     """What requests and responses share. Header names are asked for in lower case, in full."""
 
-    __slots__ = ("_cseq", "_from", "_index", "_repeated", "_to", "_via", "body", "defect")
+    __slots__ = ("_branch", "_cseq", "_from", "_index", "_repeated", "_to", "_via", "body", "defect")
 
     def __init__(self, index: dict[bytes, bytes], repeated: dict[bytes, list[bytes]], body: bytes, defect: str):
         self._index = index
@@ -90,6 +89,7 @@ class Message:
         self.body = body
         self.defect = defect  # what `parse` found wrong; "" when nothing
         self._via: Via | None = None
+        self._branch: bytes | None = None
         self._cseq: tuple[int, bytes] | None = None
         self._from: NameAddr | None = None
         self._to: NameAddr | None = None
@@ -114,6 +114,8 @@ class Message:
 
     def items(self, key: bytes) -> list[bytes]:
         """The values of all headers with this name, comma lists taken apart (section 7.3.1)."""
+        if key not in self._index:  # as most of what is asked for
+            return []
         return [item for value in self.all(key) for item in split_list(value)]
 
     def tokens(self, key: bytes) -> list[bytes]:
@@ -140,12 +142,15 @@ class Message:
     @property
     def branch(self) -> bytes:
         """The branch of the topmost Via; raises MalformedMessage. All that a response is matched by."""
-        value = self._index.get(b"via", b"")
-        start = value.find(b";branch=z9hG4bK")
-        if start < 0 or b"," in value or b'"' in value:
-            return self.via.branch
-        end = value.find(b";", start + 8)
-        return (value[start + 8 :] if end < 0 else value[start + 8 : end]).rstrip(LWS)
+        if self._branch is None:
+            value = self._index.get(b"via", b"")
+            start = value.find(b";branch=z9hG4bK")
+            if self._via is not None or start < 0 or b"," in value or b'"' in value:
+                self._branch = self.via.branch
+            else:
+                end = value.find(b";", start + 8)
+                self._branch = (value[start + 8 :] if end < 0 else value[start + 8 : end]).rstrip(LWS)
+        return self._branch
 
     @property
     def cseq(self) -> tuple[int, bytes]:
@@ -286,10 +291,12 @@ def parse(data: bytes) -> Request | Response:
         defect = "too many header lines"
     if b"\0" in head or head.count(b"\r") != len(lines) or head.count(b"\n") != len(lines):
         defect = "a CR, LF or NUL within a line"
+    # White space around values is rare: one look at the whole head spares two at each line.
+    padded = b"  " in head or b" \r" in head or b"\t" in head or head[-1:] == b" "
     for line in lines:
         name, colon, value = line.partition(b": ")
         key = HEADER_KEYS.get(name)
-        if key is None or value[:1] in _PADDED or value[-1:] in _PADDED:
+        if key is None or padded:
             name, colon, value = line.partition(b":")
             key, value = header_key(name), value.strip(LWS)
             if not colon or not key:
@@ -326,15 +333,20 @@ def unfold(head: bytes) -> bytes:
     return b"\r\n".join(out)
 
 
+@lru_cache(maxsize=256)
+def _parse_status(line: bytes) -> tuple[int, bytes]:
+    code, _, reason = line[8:].partition(b" ")
+    if len(code) != 3:
+        raise MalformedMessage("a status code that has not three digits")
+    status = parse_uint(code, "status code", 699)
+    if status < 100:
+        raise MalformedMessage("a status code under 100")
+    return status, reason
+
+
 def _start(line: bytes, *parts) -> Request | Response:
     if line[:8] == b"SIP/2.0 ":
-        code, _, reason = line[8:].partition(b" ")
-        if len(code) != 3:
-            raise MalformedMessage("a status code that has not three digits")
-        status = parse_uint(code, "status code", 699)
-        if status < 100:
-            raise MalformedMessage("a status code under 100")
-        return Response(status, reason, *parts)
+        return Response(*_parse_status(line), *parts)
     words = line.split(b" ")
     method, uri, version = words[0], words[1] if len(words) > 1 else b"", words[-1]
     if not version:
