@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Callable, Protocol
 from calltrack.errors import CalltrackError
 from calltrack.sip import session_timer
 from calltrack.sip.dialogs import Dialog
-from calltrack.sip.exchanges import SDP, DialogRequest, Exchange
+from calltrack.sip.exchanges import SDP, DialogRequest, Exchange, Unacknowledged
 from calltrack.sip.flows import Flow
 from calltrack.sip.message import Request, Response
 from calltrack.sip.transactions import ServerTransaction
-from calltrack.timers import Timer
 
 if TYPE_CHECKING:
     from calltrack.sip.agent import Agent
@@ -54,19 +53,6 @@ class _Unheard:
 
 
 UNHEARD = _Unheard()
-
-
-class _Unacknowledged:
-    """A 2xx to INVITE that is resent until its ACK comes (section 13.3.1.4)."""
-
-    __slots__ = ("cseq", "delay", "resend", "since", "transaction")
-
-    def __init__(self, transaction: ServerTransaction, cseq: int, delay: float, since: float) -> None:
-        self.transaction = transaction
-        self.cseq = cseq
-        self.delay = delay
-        self.since = since
-        self.resend: Timer | None = None
 
 
 class InviteUsage:
@@ -111,7 +97,7 @@ class InviteUsage:
         self._inviting: DialogRequest | None = None  # our re-INVITE, until it is answered
         self._updating = False
         self._farewell: tuple[bytes, ...] | None = None  # header lines of a BYE that waits for an ACK
-        self._unacked: dict[int, _Unacknowledged] | None = None  # by CSeq
+        self._unacked: dict[int, Unacknowledged] | None = None  # by CSeq
         self._acks: dict[int, tuple[Flow, bytes]] | None = None  # ACKs of ours by CSeq, for repeated 2xx
         agent.dialogs[dialog.id] = self
 
@@ -148,15 +134,18 @@ class InviteUsage:
             self.agent.respond(transaction, 405)
 
     def _bye(self, transaction: ServerTransaction) -> None:
-        if self.offer is not None:  # section 15.1.2: pending requests are answered 487
-            pending, self.offer = self.offer, None
-            self.agent.respond(pending.transaction, 487)
+        self._refuse_pending()
         reason = transaction.request.get(b"reason") or b""
         self.agent.respond(transaction, 200)
         known = self.ended  # our own BYE waits for an ACK: the call is over already
         self.discard()
         if not known:
             self.user.hung_up(reason.decode("utf-8", "replace"))
+
+    def _refuse_pending(self) -> None:
+        """Of a dialog that ends: requests that wait for an answer get 487 (section 15.1.2)."""
+        if self.offer is not None:
+            self.offer.refuse(487)
 
     def _reoffered(self, transaction: ServerTransaction) -> None:
         request = transaction.request
@@ -172,7 +161,10 @@ class InviteUsage:
                 transaction.respond(100)
             self.dialog.refresh(request)
             self.offer = Exchange(self, transaction)
-            self.user.reoffered(self.offer)
+            if request.method == b"UPDATE" and not request.sdp:
+                self.offer.accept()  # a session refresh or a new Contact: nothing anybody else must know
+            else:
+                self.user.reoffered(self.offer)
 
     def acknowledged(self, ack: Request) -> None:
         """An ACK within the dialog: for the 2xx with its CSeq number."""
@@ -205,13 +197,13 @@ class InviteUsage:
         else:
             self.agent.respond(transaction, 200, head)
         timers, t1 = self.agent.timers, self.agent.settings.t1
-        waiting = _Unacknowledged(transaction, cseq, t1, timers.now())
+        waiting = Unacknowledged(transaction, cseq, t1, timers.now())
         if self._unacked is None:
             self._unacked = {}
         self._unacked[cseq] = waiting
         waiting.resend = timers.after(t1, self._resend_2xx, waiting)
 
-    def _resend_2xx(self, waiting: _Unacknowledged) -> None:
+    def _resend_2xx(self, waiting: Unacknowledged) -> None:
         settings, timers = self.agent.settings, self.agent.timers
         left = waiting.since + settings.timeout - timers.now()
         if left <= 0.001:
@@ -226,7 +218,7 @@ class InviteUsage:
         waiting.delay = min(2 * waiting.delay, settings.t2)
         waiting.resend = timers.after(min(waiting.delay, left), self._resend_2xx, waiting)
 
-    def _stop_resending(self, waiting: _Unacknowledged) -> None:
+    def _stop_resending(self, waiting: Unacknowledged) -> None:
         if waiting.resend is not None:
             waiting.resend.cancel()
             waiting.resend = None
@@ -341,6 +333,7 @@ class InviteUsage:
             self._farewell = lines
         else:
             self._send_bye(lines)
+        self._refuse_pending()
 
     def _send_bye(self, lines: tuple[bytes, ...]) -> None:
         self._farewell = None

@@ -67,7 +67,7 @@ class Player(Peer):
             if "ack-failure" in self.manners and response.via.branch == dialog.branch:
                 self.ack_failure(response, dialog)
         elif "ack" in self.manners:
-            offered = bool(parse(dialog.invite).body)
+            offered = bool(dialog.invite and parse(dialog.invite).body)
             self.ack(b"" if offered else self.body("offer"), dialog, number)
 
     def _heard_request(self, request: Request) -> None:

@@ -12,9 +12,10 @@ from typing import NamedTuple
 from twisted.internet.task import Clock
 
 from calltrack.errors import UnusableSDP
-from calltrack.sip.message import Request, parse
+from calltrack.sip.message import Request, Response, parse
 from calltrack.testing.engine import TestEngine, sip_target
 from calltrack.testing.network import Link, MemoryNetwork
+from calltrack.testing.peers import PeerDialog
 from tests.races.players import Player
 
 HOSTS = {"caller": "198.51.100.7", "one": "203.0.113.20", "two": "203.0.113.21", "engine": "192.0.2.1"}
@@ -106,11 +107,21 @@ class World:
         for player in self.players.values():
             player.manners = WELL
         network.run(2 * RING_TIME + 3 * engine.sip.timeout)
-        for dialog in list(caller._dialogs.values()):
-            dialog.cseq += 1000
+        for dialog in self._dialogs_of_the_caller():
             caller.bye(dialog)
             network.run(0.1)
         network.run(2 * engine.sip.timeout)
+
+    def _dialogs_of_the_caller(self) -> list[PeerDialog]:
+        """One for every 2xx that the engine has answered its INVITEs with."""
+        found = {}
+        for _, source, destination, data in self.network.trace:
+            if (source[0], destination[0]) == (HOSTS["engine"], HOSTS["caller"]):
+                message = parse(data)
+                if isinstance(message, Response) and message.cseq[1] == b"INVITE" and 200 <= message.status < 300:
+                    local, remote = message.get(b"from"), message.get(b"to")
+                    found[local, remote] = PeerDialog(message.call_id, local, remote, message.contact, 1000)
+        return list(found.values())
 
     # What must hold
 
@@ -136,19 +147,32 @@ class World:
     def _disagreements(self) -> list[str]:
         """Dialogs that a 2xx has made and no BYE has ended, by Call-ID and the tag of whoever answered."""
         made: dict[tuple[bytes, bytes], str] = {}
+        given_up: dict[bytes, float] = {}  # by Call-ID: when the engine does not wait for an answer any more
+        timeout = self.engine.sip.timeout
+        cancelled: set[bytes] = set()
         ended: set[tuple[bytes, bytes]] = set()
         acknowledged: set[tuple[bytes, bytes]] = set()
-        for _, source, destination, data in self.network.trace:
+        for at, source, destination, data in self.network.trace:
             message = parse(data)
+            outward = source[0] == HOSTS["engine"]
             tags = (message.call_id, message.to.tag), (message.call_id, message.from_.tag)
             if isinstance(message, Request):
                 if message.method == b"BYE":
                     ended.update(tags)
                 elif message.method == b"ACK":
                     acknowledged.add(tags[0])
+                elif message.method == b"CANCEL" and outward:
+                    if message.call_id not in cancelled:
+                        given_up[message.call_id] = at + timeout  # section 9.1
+                    cancelled.add(message.call_id)
+                elif message.method == b"INVITE" and outward:
+                    given_up.setdefault(message.call_id, at + timeout)  # Timer B
+            elif message.cseq[1] == b"INVITE" and message.status < 200 and not outward:
+                if at < given_up.get(message.call_id, 0.0) and message.call_id not in cancelled:
+                    given_up[message.call_id] = float("inf")
             elif message.cseq[1] == b"INVITE" and 200 <= message.status < 300 and message.contact:
-                made.setdefault(tags[0], f"{NAMES[source[0]]} -> {NAMES[destination[0]]}")
-        made.pop((b"stray", b"2"), None)
+                if outward or at < given_up.get(message.call_id, 0.0) - 0.2:
+                    made.setdefault(tags[0], f"{NAMES[source[0]]} -> {NAMES[destination[0]]}")
         problems = [f"a dialog without an end: {who} {key}" for key, who in made.items() if key not in ended]
         problems += [
             f"a 2xx without ACK: {who} {key}"

@@ -1,0 +1,40 @@
+"""What the race explorer has found, each as the script that shows it."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from calltrack.sip.message import Request
+from tests.races.world import WELL, Setting, Step, World
+
+ANSWERS = WELL | {"answer"}
+
+
+def _offer(who, what, wait=0.5):
+    return Step(who, what, 0, wait)
+
+
+class FoundTests(SynchronousTestCase):
+    def play(self, setting, *script):
+        world = World(setting)
+        world.play(list(script))
+        self.assertEqual(self.flushLoggedErrors(), [])
+        return world
+
+    def test_call_whose_targets_all_fail_at_once_is_refused_once(self):
+        """The last failure ends the call from within the hunt that the first one went on with."""
+        world = self.play(
+            Setting(), Step("engine", "unusable", 0), Step("engine", "unusable", 0), _offer("caller", "invite")
+        )
+        self.assertEqual(world.players["caller"].count(488), 1)
+        self.assertEqual(world.engine.record.status, "CHANUNAVAIL")
+
+    def test_pending_reinvite_is_refused_when_the_engine_hangs_up(self):
+        """Section 15.1.2: it gets 487 at once, and the other side, which has its BYE, is not asked any more."""
+        world = self.play(
+            Setting(manners={"one": ANSWERS}, rewriting=0.2),
+            _offer("caller", "invite", 2),
+            _offer("caller", "reinvite", 0.1),
+            Step("engine", "hang-up"),
+        )
+        self.assertEqual(world.players["caller"].count(487), 1)
+        heard = [message.method for _, message in world.players["one"].heard if isinstance(message, Request)]
+        self.assertEqual(heard, [b"INVITE", b"ACK", b"BYE"])
