@@ -14,13 +14,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from calltrack.calls.events import Answered, Failed, Ringing
+from calltrack.calls.outcomes import q850_in
 from calltrack.calls.sides import Hearer, UsageSide, contact_line
 from calltrack.errors import CalltrackError, MalformedMessage, SIPError
 from calltrack.sip.agent import Agent
 from calltrack.sip.dialogs import Dialog
 from calltrack.sip.digest import Credentials, DigestClient
 from calltrack.sip.flows import Flow
-from calltrack.sip.grammar import parse_params
 from calltrack.sip.exchanges import SDP
 from calltrack.sip.invite import InviteUsage
 from calltrack.sip.locating import NextHop
@@ -293,9 +293,7 @@ class OutboundSide(UsageSide):
         if not self._cancelled:
             if status in (401, 407) and self._answer_challenge(transaction, response):
                 return
-            if status == 422 and self._session is self._agent.session_lines:  # RFC 4028 section 7.3
-                self._session = self._agent.sessions.lines(least_of(response))
-                self._send(self._flow)
+            if status == 422 and self._lengthen_session(response):
                 return
             if status == 503 and self._hops:
                 self._next_hop("503", 503)
@@ -311,6 +309,15 @@ class OutboundSide(UsageSide):
         if answer is None:
             return False
         self._extra = [name + b": " + value for name, value in answer]
+        self._send(self._flow)
+        return True
+
+    def _lengthen_session(self, response: Response) -> bool:
+        """Ask again for as long a session as the peer wants, once (RFC 4028 section 7.3)."""
+        lines = self._agent.sessions.lines(least_of(response))
+        if self._session is not self._agent.session_lines or lines == self._session:
+            return False
+        self._session = lines
         self._send(self._flow)
         return True
 
@@ -376,20 +383,6 @@ class OutboundSide(UsageSide):
 def _no_offer(host: str) -> defer.Deferred[bytes]:
     """Of a side that has been released: nothing is offered any more."""
     return defer.succeed(b"")
-
-
-def q850_in(reasons: list[bytes]) -> int:
-    """The cause of a `Reason: Q.850;cause=17` among these values (RFC 3326); 0 when there is none."""
-    for reason in reasons:
-        protocol, _, params = reason.partition(b";")
-        if protocol.strip(b" \t").upper() == b"Q.850":
-            try:
-                cause = parse_params(params).get(b"cause") or b""
-            except MalformedMessage:
-                continue
-            if cause.isdigit() and len(cause) <= 3 and int(cause) <= 127:
-                return int(cause)
-    return 0
 
 
 def _bug(failure: Failure) -> None:

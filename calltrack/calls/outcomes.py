@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from calltrack.calls.events import Failed
+from calltrack.errors import MalformedMessage
+from calltrack.sip.grammar import parse_params
 
 # Best news first: the caller hears the best of what several targets said.
 _ORDER = ("BUSY", "NOANSWER", "CONGESTION", "CHANUNAVAIL")
@@ -35,6 +37,20 @@ NO_ANSWER = Outcome("NOANSWER", 480, "no answer in the ring time", 19)
 def q850_of(sip_code: int) -> int:
     """The cause for a SIP final status (RFC 3398); 31 (normal, unspecified) when there is none."""
     return _Q850.get(sip_code, 31)
+
+
+def q850_in(reasons: list[bytes]) -> int:
+    """The cause of a `Reason: Q.850;cause=17` among these values (RFC 3326); 0 when there is none."""
+    for reason in reasons:
+        protocol, _, params = reason.partition(b";")
+        if protocol.strip(b" \t").upper() == b"Q.850":
+            try:
+                cause = parse_params(params).get(b"cause") or b""
+            except MalformedMessage:
+                continue
+            if cause.isdigit() and len(cause) <= 3 and int(cause) <= 127:
+                return int(cause)
+    return 0
 
 
 def outcome_of(failure: Failed) -> Outcome:

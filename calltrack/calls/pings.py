@@ -12,6 +12,7 @@ import msgspec
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from calltrack.calls.sides import contact_line
 from calltrack.errors import CalltrackError
 from calltrack.sip.agent import Agent
 from calltrack.sip.capabilities import ACCEPT, ALLOW, SUPPORTED
@@ -210,7 +211,7 @@ class _Ping:
             b"To: <%b>" % self._uri,
             b"Call-ID: " + call_id,
             b"CSeq: 1 OPTIONS",
-            b"Contact: <sip:%b>" % sent_by,
+            contact_line(b"", sent_by, flow.transport),
             b"Max-Forwards: 70",
             ACCEPT,
             ALLOW,

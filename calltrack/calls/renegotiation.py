@@ -39,8 +39,6 @@ class Renegotiation:
             reply.refuse(491)
         elif sdp:
             self._offer(side, other, reply, sdp)
-        elif reply.method == b"UPDATE":
-            reply.accept()  # a session refresh or a new Contact: nothing the other side must know
         else:
             self._ask_for_offer(side, other, reply)
 

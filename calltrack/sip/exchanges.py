@@ -10,6 +10,7 @@ from calltrack.errors import CalltrackError
 from calltrack.sip.flows import Flow
 from calltrack.sip.message import Request, Response
 from calltrack.sip.transactions import ClientTransaction, ServerTransaction
+from calltrack.timers import Timer
 
 if TYPE_CHECKING:
     from calltrack.sip.invite import InviteUsage
@@ -66,6 +67,19 @@ class Exchange:
         self.refuse(487)
         if self.withdrawn is not None:
             self.withdrawn()
+
+
+class Unacknowledged:
+    """A 2xx to INVITE that is resent until its ACK comes (section 13.3.1.4)."""
+
+    __slots__ = ("cseq", "delay", "resend", "since", "transaction")
+
+    def __init__(self, transaction: ServerTransaction, cseq: int, delay: float, since: float) -> None:
+        self.transaction = transaction
+        self.cseq = cseq
+        self.delay = delay
+        self.since = since
+        self.resend: Timer | None = None
 
 
 class DialogRequest:

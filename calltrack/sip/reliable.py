@@ -11,7 +11,7 @@ from calltrack.errors import MalformedMessage
 from calltrack.sip.capabilities import RELIABLE
 from calltrack.sip.exchanges import SDP
 from calltrack.sip.grammar import parse_uint
-from calltrack.sip.message import Message, Request, Response
+from calltrack.sip.message import Message, Response
 from calltrack.sip.transactions import ServerTransaction
 from calltrack.timers import Timer
 

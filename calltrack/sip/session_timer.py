@@ -105,12 +105,13 @@ def _start(usage: InviteUsage, message: Message, interval: int, refreshing: bool
 class SessionTimer:
     """Of one usage. `description`: what we have described last, for a re-INVITE that changes nothing."""
 
-    __slots__ = ("_due", "_ends_at", "_usage", "description", "interval", "least", "refreshing", "updates")
+    __slots__ = ("_due", "_ends_at", "_raised", "_usage", "description", "interval", "least", "refreshing", "updates")
 
     def __init__(self, usage: InviteUsage) -> None:
         self._usage = usage
         self._due: Timer | None = None
         self._ends_at = 0.0
+        self._raised = False  # whether a 422 has made the interval longer since the last refresh
         self.interval = 0  # seconds
         self.least = usage.agent.sessions.least
         self.refreshing = False  # whether the refresher is us
@@ -121,6 +122,7 @@ class SessionTimer:
         """The session lasts `interval` seconds from now on."""
         self.stop()
         timers = self._usage.agent.timers
+        self._raised = False
         self.interval = interval
         self.refreshing = refreshing
         self._ends_at = timers.now() + interval
@@ -158,7 +160,8 @@ class SessionTimer:
         if response.status < 300:
             if response.cseq[1] == b"INVITE":
                 self._usage.ack(response.cseq[0])
-        elif response.status == 422 and least_of(response) > self.interval:
+        elif response.status == 422 and least_of(response) > self.interval and not self._raised:
+            self._raised = True
             self.interval = self.least = least_of(response)
             self._refresh(None)
         elif response.status in (405, 501) and self.updates and self.description:

@@ -245,6 +245,18 @@ class CallerTests(CallTestCase):
         self.trunk.ack_failure(self.trunk.expect(487))
         self.office.respond(self.office.expect("BYE"), 200)
 
+    def test_prack_that_never_comes_while_the_200_waits_ends_the_call_on_both_sides(self):
+        """Section 3: 504 to the caller; the target has answered and gets BYE."""
+        invite = self.call()
+        self.office.respond(invite, 183, sdp=ANSWER)
+        self.office.respond(invite, 200, sdp=ANSWER)
+        self.office.expect("ACK")
+        self.network.run(33, lambda: self.office.inbox)
+        self.office.respond(self.office.expect("BYE"), 200)
+        self.trunk.inbox[:] = [one for one in self.trunk.inbox if one.status >= 200]
+        self.trunk.ack_failure(self.trunk.expect(504))
+        self.assertEqual(self.record.reason, "no PRACK to our provisional response")
+
     def test_targets_bye_while_the_200_waits_refuses_the_caller(self):
         invite = self.call()
         self.office.respond(invite, 183, sdp=ANSWER)

@@ -134,6 +134,24 @@ class CallerTests(SessionTestCase):
         self.assertEqual(self.office.inbox, [])
         self.hang_up()
 
+    def test_update_before_the_answer_is_answered_at_once(self):
+        """RFC 3311 section 5.2: without an offer it changes nothing but the Contact."""
+        self.start()
+        self.trunk.invite()
+        invite = self.office.expect("INVITE")
+        self.office.respond(invite, 180)
+        self.trunk.expect(180)
+        self.trunk.request("UPDATE")
+        self.trunk.expect(200, "UPDATE")
+        self.office.request("UPDATE")
+        self.office.expect(200, "UPDATE")
+        self.office.respond(invite, 200, sdp=ANSWER)
+        self.office.expect("ACK")
+        self.trunk.expect(200, "INVITE")
+        self.trunk.ack()
+        self.network.run(0.1)
+        self.hang_up()
+
     def test_refresh_by_reinvite_is_put_to_the_target(self):
         """Only the target can say whether it goes on with this description."""
         self.call(TIMER, b"Session-Expires: 600")
@@ -241,6 +259,15 @@ class RefresherTests(SessionTestCase):
         self.refreshed("UPDATE", b"Min-SE: 700", status=422)
         refresh = self.refreshed("UPDATE", b"Session-Expires: 700;refresher=uac")
         self.assertEqual((expires(refresh), refresh.get(b"min-se")), ((700, "uac"), b"700"))
+        self.hang_up()
+
+    def test_minimum_that_rises_with_every_request_does_not_make_us_flood(self):
+        self.talk_with()
+        self.refreshed("UPDATE", b"Min-SE: 700", status=422)
+        self.refreshed("UPDATE", b"Min-SE: 800", status=422)
+        self.network.run(100)
+        self.assertEqual(self.trunk.inbox, [])
+        self.refreshed("UPDATE", b"Session-Expires: 800;refresher=uac")
         self.hang_up()
 
     def test_422_that_asks_for_nothing_new_is_not_repeated_at_once(self):
@@ -362,6 +389,13 @@ class TargetTests(SessionTestCase):
         self.trunk.ack()
         self.network.run(0.1)
         self.hang_up()
+
+    def test_422_to_an_invite_that_asked_for_nothing_fails_the_target(self):
+        self.start(sessions=SessionSettings(expires=0))
+        self.trunk.invite()
+        self.office.respond(self.office.expect("INVITE"), 422, b"Min-SE: 300")
+        self.office.expect("ACK")
+        self.trunk.ack_failure(self.trunk.expect(480))
 
     def test_second_422_fails_the_target_and_is_not_the_callers(self):
         self.start(sessions=SessionSettings(120))
