@@ -50,6 +50,8 @@ class Options(usage.Options):
         """Read the configuration while there is still a terminal to complain to."""
         try:
             self.settings = read_settings(self["config"])
+            if any(place.transport == "tls" for place in self.settings.sip.listen):
+                ServerCertificate(self.settings.tls.certificate, self.settings.tls.key).load()
         except ConfigErrors as problem:
             raise usage.UsageError(f"{self['config']} is not usable:\n{problem}") from None
 

@@ -32,7 +32,7 @@ class LocationService(Protocol):
     def reachable(self, project: int) -> Iterable[Sequence[Reachable]]:
         """Contacts of one preference together, the most preferred first; at once, from memory."""
 
-    def speaks_for_account(self, request: Request) -> bool:
+    def speaks_for_account(self, request: Request, flow: Flow) -> bool:
         """Whether a request says that it comes from a device of an account."""
 
 

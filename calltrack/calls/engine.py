@@ -95,7 +95,7 @@ class CallEngine:
     def admit(self, invite: Request, flow: Flow) -> Refusal | None:
         """As AgentUser.admit: strangers get 403."""
         host = flow.remote.host
-        if self._phones is not None and self._phones.speaks_for_account(invite):
+        if self._phones is not None and self._phones.speaks_for_account(invite, flow):
             self.counters["calls_from_phones"] += 1
             log.info("refused a call from {flow}: devices of an account can only be called", flow=flow)
             return Refusal(403, (), b"Devices Of This Account Can Only Be Called")

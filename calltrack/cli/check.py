@@ -66,6 +66,7 @@ async def everything(settings: Settings, reactor: Any) -> list[Verdict]:
     return [
         *database,
         *on_ports(settings),
+        *on_certificate(settings),
         *await on_names(hosts, resolver.resolve),
         on_clock(time.time(), newest),
         *await on_trunks(settings.trunks, resolver.resolve, reactor),
@@ -123,6 +124,22 @@ def on_ports(settings: Settings) -> list[Verdict]:
         else:
             verdicts.append(Verdict("ports", False, f"{named}: {why}"))
     return verdicts + [_on_media_ports(settings, host) for host in settings.media.listen]
+
+
+def on_certificate(settings: Settings) -> list[Verdict]:
+    """Whether what TLS listens with can be used, where it listens."""
+    if not any(place.transport == "tls" for place in settings.sip.listen):
+        return []
+    from calltrack.sip.tls import ServerCertificate
+
+    certificate = ServerCertificate(settings.tls.certificate, settings.tls.key)
+    try:
+        certificate.load()
+    except ConfigErrors as error:
+        return [Verdict("certificate", False, str(error))]
+    ends = certificate.expires()
+    words = f"{settings.tls.certificate} is valid until {time.strftime('%Y-%m-%d', time.gmtime(ends))}"
+    return [Verdict("certificate", ends > time.time(), words)]
 
 
 def _on_media_ports(settings: Settings, host: str) -> Verdict:

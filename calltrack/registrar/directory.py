@@ -18,7 +18,7 @@ from calltrack.tracking.accounts import Account
 
 log = Logger()
 
-INTERVAL = 0.25  # seconds from one look at the store to the next
+INTERVAL = 0.1  # seconds from one look at the store to the next
 
 
 class Directory:

@@ -54,6 +54,13 @@ class Guard:
             self._asking.popitem(last=False)
         return allowed
 
+    def proved(self, host: str) -> None:
+        """A source has answered a challenge rightly: it is who it says it is, and gets another one instead."""
+        known = self._asking.get(_network(host))
+        if known is not None:
+            left, at = known
+            self._asking[_network(host)] = (min(float(CHALLENGES), left + 1), at)
+
     def failed(self, host: str, mark: int) -> float | None:
         """A source has sent wrong credentials; `mark` tells them from others. Returns the seconds after which to
         answer, None for not at all: the same credentials again are a retransmission whose answer is on its way."""

@@ -182,6 +182,7 @@ class Registrar:
             return self._wrong(register, flow, hash(tuple(values)), algorithms)
         if verdict.outcome is Outcome.STALE:
             return self._challenge(algorithms, stale=True)
+        self.guard.proved(host)
         to = parse_uri(register.to.uri)
         if not self._is_ours(to.host, flow):
             return Refusal(404)  # section 10.3 step 5
@@ -217,13 +218,13 @@ class Registrar:
             return True
         return host.decode("ascii", "replace") in (flow.local.host, self._network.shown_address(flow)[0])
 
-    def speaks_for_account(self, request: Request) -> bool:
+    def speaks_for_account(self, request: Request, flow: Flow) -> bool:
         """Whether a request says that it comes from a device of an account here."""
         try:
             who = parse_uri(request.from_.uri)
         except MalformedMessage:
             return False
-        return who.host in self._domains and self.directory.account(who.user.decode("utf-8", "replace")) is not None
+        return self.directory.account(who.user.decode("utf-8", "replace")) is not None and self._is_ours(who.host, flow)
 
     # Serving it
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import CertificateOptions
 from twisted.logger import Logger
@@ -52,6 +52,12 @@ class ServerCertificate:
             self._complained = False
         return self._context
 
+    def expires(self) -> float:
+        """When the certificate ends, in seconds since the Unix epoch. Raises ConfigErrors."""
+        with open(self._certificate, "rb") as file:
+            certificate = crypto.load_certificate(crypto.FILETYPE_PEM, file.read())
+        return certificate.to_cryptography().not_valid_after_utc.timestamp()
+
     def _stamps(self) -> tuple[Any, ...]:
         stamps = []
         for name, path in (("certificate", self._certificate), ("key", self._key)):
@@ -72,10 +78,6 @@ class ServerCertificate:
                 use(path)
             except SSL.Error as problem:
                 raise ConfigErrors([f"[tls] {name}: {path}: {_in_words(problem)}"]) from None
-        try:
-            context.check_privatekey()
-        except SSL.Error:
-            raise ConfigErrors([f"[tls] key: {self._key} does not belong to {self._certificate}"]) from None
         return context
 
 
@@ -83,4 +85,6 @@ def _in_words(problem: SSL.Error) -> str:
     """What OpenSSL says last: the reason among the places that it was found at."""
     errors = problem.args[0] if problem.args else ()
     reason = errors[-1][-1] if errors else ""
+    if "mismatch" in reason:
+        return "does not belong to the certificate"
     return reason or "is no PEM file that can be read"

@@ -312,8 +312,8 @@ class FlowTests(AccountCallTestCase):
 
 
 class PhoneCallsTests(AccountCallTestCase):
-    def invite(self, phone):
-        aor = b"<sip:%b@calltrack.example>" % phone.user.encode()
+    def invite(self, phone, domain=b"calltrack.example"):
+        aor = b"<sip:%b@%b>" % (phone.user.encode(), domain)
         phone.invite("112", from_=aor)
         answer = phone.expect(403)
         phone.ack_failure(answer)
@@ -324,6 +324,7 @@ class PhoneCallsTests(AccountCallTestCase):
         phone = self.phone()
         self.registered(phone)
         self.assertIn(b"Only Be Called", self.invite(phone).reason)
+        self.assertIn(b"Only Be Called", self.invite(phone, b"192.0.2.1").reason)
         self.assertEqual(self.engine.ledger.finals, [])
 
     def test_registered_device_is_no_trunk_though_its_address_is_one(self):

@@ -264,6 +264,12 @@ class GuessingTests(RegistrarTestCase):
         self.network.run(1)
         self.registered(phone)
 
+    def test_who_answers_challenges_rightly_gets_more_of_them(self):
+        self.patch(guard, "CHALLENGES", 5)
+        self.start(max_contacts=50)
+        for port in range(6000, 6020):
+            self.registered(self.phone(port=port))
+
     def test_late_answers_are_bounded(self):
         self.patch(registrar, "MAX_LATE", 2)
         self.start()
