@@ -32,6 +32,7 @@ class Guard:
         self._trusted = trusted
         self._failing: OrderedDict[str, _Failing] = OrderedDict()
         self._asking: OrderedDict[str, tuple[float, float]] = OrderedDict()  # challenges left, and when that was
+        self._told: dict[str, float] = {}  # sources that the log has told of, and when
 
     def __len__(self) -> int:
         """How many sources are remembered."""
@@ -41,6 +42,16 @@ class Guard:
         """Whether a source gets no answer now."""
         source = self._failing.get(_network(host))
         return source is not None and source.shut_until > self._now()
+
+    def worth_telling(self, host: str) -> bool:
+        """Whether the log should tell of a source that was refused: once a minute, so that a flood does not fill it."""
+        now = self._now()
+        if now - self._told.get(host, -WINDOW) < WINDOW:
+            return False
+        if len(self._told) >= 1000:
+            self._told.clear()
+        self._told[host] = now
+        return True
 
     def may_ask(self, host: str) -> bool:
         """Whether a source without credentials gets another challenge. It may not be the source it says it is: an

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from calltrack.errors import MalformedMessage, SIPError, StoreUnavailable
+from calltrack.errors import MalformedMessage, SIPError, StoreUnavailable, TransportFailure
 from calltrack.interfaces import IAccountStore, ILocationStore
 from calltrack.registrar.directory import Directory
 from calltrack.registrar.guard import Guard, is_public
@@ -146,7 +146,8 @@ class Registrar:
             return Refusal(0)
         if self.settings.require_public_source and not is_public(host):
             self.counters["private"] += 1
-            log.info("refused a registration from {host}: require_public_source is set", host=host)
+            if self.guard.worth_telling(host):
+                log.info("refused a registration from {host}: require_public_source is set", host=host)
             return Refusal(403, (), b"Registrations From Private Addresses Are Refused (%b)" % host.encode())
         try:
             return self._judge(register, flow)
@@ -200,7 +201,8 @@ class Registrar:
         delay = self.guard.failed(flow.remote.host, mark)
         if delay is None or (delay and self._late >= MAX_LATE):
             return Refusal(0)
-        log.info("wrong user name or password from {host}", host=flow.remote.host)
+        if self.guard.worth_telling(flow.remote.host):
+            log.info("wrong user name or password from {host}", host=flow.remote.host)
         if not delay:
             return self._challenge(algorithms)
         self._late += 1
@@ -216,7 +218,13 @@ class Registrar:
         """Whether a domain is served here: by name, or as the address that the device reached us at."""
         if host in self._domains:
             return True
-        return host.decode("ascii", "replace") in (flow.local.host, self._network.shown_address(flow)[0])
+        if host.decode("ascii", "replace") == flow.local.host:
+            return True
+        try:
+            shown = self._network.sent_by(flow)
+        except TransportFailure:  # no route back: whatever we are asked, nobody will hear it
+            return False
+        return shown.rpartition(b":")[0].strip(b"[]") == host
 
     def speaks_for_account(self, request: Request, flow: Flow) -> bool:
         """Whether a request says that it comes from a device of an account here."""

@@ -282,6 +282,14 @@ class GuessingTests(RegistrarTestCase):
         self.assertEqual(sum(len(phone.inbox) for phone in phones), guard.FREE + 2)
 
 
+    def test_log_tells_of_a_source_once_a_minute(self):
+        self.start()
+        watch = self.registrar.guard
+        self.assertEqual([watch.worth_telling(PHONE) for _ in range(3)], [True, False, False])
+        self.network.run(61)
+        self.assertTrue(watch.worth_telling(PHONE))
+
+
 class ScannerTests(RegistrarTestCase):
     def test_scanner_gets_no_answer(self):
         self.start()
