@@ -12,9 +12,18 @@ from calltrack.sip.message import Request, Response, parse
 from calltrack.testing.peers import Peer, sdp
 
 # What a peer does by itself when the message comes.
-MANNERS = ("ack", "ack-failure", "bye", "cancel", "change", "info", "answer")
+MANNERS = ("ack", "ack-failure", "bye", "cancel", "change", "info", "prack", "answer")
 
 BODIES = ("offer", "none", "hold", "broken")
+EXTENSIONS = (  # header lines of an INVITE
+    (),
+    (b"Supported: 100rel",),
+    (b"Require: 100rel",),
+    (b"Supported: timer", b"Session-Expires: 90"),
+    (b"Supported: timer, 100rel", b"Session-Expires: 100;refresher=uac"),
+    (b"Supported: timer", b"Session-Expires: 30"),
+)
+TIMERS = ((), (), (b"Require: timer", b"Session-Expires: 90;refresher=uac"), (b"Session-Expires: 90;refresher=uas",))
 
 
 class Player(Peer):
@@ -28,6 +37,8 @@ class Player(Peer):
         self.answered: set[tuple[bytes, bytes]] = set()  # those with a final answer
         self.last = b""
         self._version = 1
+        self._rseq = 0  # of its last reliable provisional response
+        self._reliable: Response | None = None  # the last one that came
         self._failure: Response | None = None  # the last one to an INVITE
 
     # What comes and goes
@@ -55,6 +66,10 @@ class Player(Peer):
     def _heard_response(self, response: Response) -> None:
         number, method = response.cseq
         if response.status < 200:
+            if response.get(b"rseq"):
+                self._reliable = response
+                if "prack" in self.manners:
+                    self.act_prack(1)
             return
         self.answered.add((response.via.branch, method))
         if method != b"INVITE":
@@ -87,6 +102,8 @@ class Player(Peer):
             self.respond(request, 200, sdp=self.body("offer") if request.body or method == b"INVITE" else b"")
         elif method == b"INVITE" and not request.to.tag and "answer" in self.manners:
             self.respond(request, 200, sdp=self.body("offer"))
+        elif method == b"PRACK" and "prack" in self.manners:
+            self.respond(request, 200)
         elif method == b"INFO" and "info" in self.manners:
             self.respond(request, 200)
 
@@ -110,7 +127,7 @@ class Player(Peer):
         return found[variant % len(found)] if found else None
 
     def act_invite(self, variant: int) -> None:
-        self.invite(body=self.body(BODIES[variant % 4]))
+        self.invite(body=self.body(BODIES[variant % 4]), lines=EXTENSIONS[variant // 4 % len(EXTENSIONS)])
 
     def act_answer(self, variant: int, *statuses: int) -> Any:
         """A final or provisional answer to the oldest INVITE outside a dialog."""
@@ -122,7 +139,11 @@ class Player(Peer):
         tag = b"callee" if variant % 3 else b"fork"
         contact = b"" if status > 180 and variant % 7 == 6 else None
         invite = fresh[0]
-        self.respond(invite, status, sdp=self.body(kind), tag=tag, contact=contact)
+        lines: tuple[bytes, ...] = TIMERS[variant // 2 % 4] if status == 200 else ()
+        if 100 < status < 200 and variant // 4 % 2 and b"100rel" in invite.tokens(b"supported"):
+            self._rseq += 2 if variant == 29 else 1
+            lines = (b"Require: 100rel", b"RSeq: %d" % self._rseq)
+        self.respond(invite, status, *lines, sdp=self.body(kind), tag=tag, contact=contact)
         if 200 <= status < 300 and variant % 5 == 4:  # another phone behind it answers too
             self.waiting.append(invite)
 
@@ -145,6 +166,16 @@ class Player(Peer):
             self.reinvite(body)
         else:
             self.request(method, body=body if method == "UPDATE" else b"")
+
+    def act_prack(self, variant: int) -> Any:
+        """PRACK the last reliable provisional response that came, or one that never did."""
+        response = self._reliable
+        dialog = self._dialogs.get(response.call_id) if response is not None else None
+        if dialog is None:
+            return False
+        number = int(response.get(b"rseq")) + (variant % 5 == 4)
+        body = self.body("offer") if variant % 7 == 6 else b""
+        self.request("PRACK", dialog, b"RAck: %d %b" % (number, response.get(b"cseq")), body=body)
 
     def act_wrong(self, variant: int) -> Any:
         """A request within the dialog that is not right."""
@@ -214,6 +245,7 @@ ACTIONS: dict[str, Callable[[Player, int], Any]] = {
     "reinvite": _with(P.act_within, "INVITE"),
     "update": _with(P.act_within, "UPDATE"),
     "info": _with(P.act_within, "INFO"),
+    "prack": P.act_prack,
     "wrong": P.act_wrong,
     "cancel": P.act_cancel,
     "ack": P.act_ack,

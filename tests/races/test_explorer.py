@@ -25,11 +25,12 @@ _steps = st.one_of(
     st.builds(Step, st.sampled_from(("one", "one", "two")), st.sampled_from(TARGET), _variants, _waits),
     st.builds(Step, st.just("engine"), st.sampled_from(("silence", "hang-up", "unusable")), _variants, _waits),
 )
-_scripts = st.builds(
-    lambda first, rest: [first, *rest],
-    st.builds(Step, st.just("caller"), st.just("invite"), _variants, _waits),
-    st.lists(_steps, max_size=18),
+_CALL = (Step("caller", "invite", 0, 1.5), Step("one", "take", 0, 1.5), Step("caller", "ack", 1))
+_beginnings = st.one_of(
+    st.builds(lambda how, wait: [Step("caller", "invite", how, wait)], _variants, _waits),
+    st.just([*_CALL]),
 )
+_scripts = st.builds(lambda beginning, rest: beginning + rest, _beginnings, st.lists(_steps, max_size=18))
 _manners = st.frozensets(st.sampled_from(MANNERS))
 _settings = st.builds(
     Setting,

@@ -16,11 +16,11 @@ from calltrack.sip.message import Request, Response, parse
 from calltrack.testing.engine import TestEngine, sip_target
 from calltrack.testing.network import Link, MemoryNetwork
 from calltrack.testing.peers import PeerDialog
-from tests.races.players import Player
+from tests.races.players import MANNERS, Player
 
 HOSTS = {"caller": "198.51.100.7", "one": "203.0.113.20", "two": "203.0.113.21", "engine": "192.0.2.1"}
 NAMES = {host: name for name, host in HOSTS.items()}
-WELL = frozenset(("ack", "ack-failure", "bye", "cancel", "change", "info"))
+WELL = frozenset(MANNERS) - {"answer"}
 RING_TIME = 20
 
 
