@@ -29,6 +29,8 @@ class AttemptUser(Protocol):
 class Attempt:
     """`number`: of the target in the hunt. Ends by `attempt_failed`, or by `stop` from outside."""
 
+    __slots__ = ("_failures", "_ring_time", "_rounds", "_sides", "_timers", "_user", "number", "over", "target")
+
     def __init__(self, user: AttemptUser, number: int, target: Target, timers: Timers) -> None:
         self.number = number
         self.target = target

@@ -12,6 +12,8 @@ class Hunt:
     and `outcome` says what the caller is told.
     """
 
+    __slots__ = ("_all", "_failures", "_ringing", "_waiting")
+
     def __init__(self, count: int, all_at_once: bool) -> None:
         self._waiting = list(range(count))
         self._all = all_at_once

@@ -69,6 +69,7 @@ class InboundSide(UsageSide):
 
     def answer(self, sdp: bytes) -> None:
         """200, resent until it is acknowledged: `Acknowledged` follows, or `Ended`."""
+        self.sdp = b""  # it has been answered, and a call may last for hours
         if self.usage.reliable is None:
             self.usage.accept(self.transaction, sdp)
         else:

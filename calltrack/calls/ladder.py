@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from calltrack.tracking.model import LadderStep
 
 MAX_STEPS = 400  # a call that sends DTMF by INFO all day must not fill the memory
@@ -14,13 +16,14 @@ class Ladder:
 
     def __init__(self, began: float) -> None:
         self._began = began
-        self._kept: list[tuple[float, str, bool, bytes, bytes, bool]] = []
+        self._kept: list[tuple[float, str, bool, str, bool]] = []
         self.omitted = 0
 
     def add(self, now: float, party: str, sent: bool, start: bytes, method: bytes, body: bool) -> None:
         """`start`: the start line; `method`: the request's, also of a response."""
         if len(self._kept) < MAX_STEPS:
-            self._kept.append((now, party, sent, start, method, body))
+            status = start[8:72] if start.startswith(b"SIP/2.0 ") else b""
+            self._kept.append((now, party, sent, _text(status, method), body))
         else:
             self.omitted += 1
 
@@ -29,12 +32,13 @@ class Ladder:
 
     def steps(self) -> tuple[LadderStep, ...]:
         return tuple(
-            LadderStep(round((at - self._began) * 1000), party, sent, _text(start, method), body)
-            for at, party, sent, start, method, body in self._kept
+            LadderStep(round((at - self._began) * 1000), party, sent, text, body)
+            for at, party, sent, text, body in self._kept
         )
 
 
-def _text(start: bytes, method: bytes) -> str:
-    if start.startswith(b"SIP/2.0 "):
-        return f"{start[8:72].decode('utf-8', 'replace')} ({method.decode('ascii', 'replace')})"
-    return method.decode("ascii", "replace")
+@lru_cache(maxsize=1024)
+def _text(status: bytes, method: bytes) -> str:
+    """What a step says: all calls share the few there are. `status`: code and reason, b"" of a request."""
+    name = method.decode("ascii", "replace")
+    return f"{status.decode('utf-8', 'replace')} ({name})" if status else name

@@ -107,7 +107,7 @@ class OutboundSide(UsageSide):
         self.winner = False
         self.invite_cseq = 0  # of the INVITE that was answered
         self._agent = agent
-        self._forwarded = forwarded
+        self._forwarded: Forwarded | None = forwarded  # None: no INVITE is sent any more
         self._offer = offer
         self._hops: list[NextHop] = []
         self._tag = b""
@@ -280,6 +280,7 @@ class OutboundSide(UsageSide):
         self._done = self.winner = True
         self.usage = usage
         self.invite_cseq = number
+        self._forget_offer()
         self._drop_early(keep=usage)
         answer = response.sdp
         if not answer and self._reliable is not None:
@@ -363,12 +364,17 @@ class OutboundSide(UsageSide):
 
     def release(self) -> None:
         super().release()
-        self._sdp = b""
-        self._offer = _no_offer
-        self._hops = []
+        self._forget_offer()
         self._drop_early(keep=self.usage)
         if self._transaction is not None:  # what it still brings, the agent declines
             self._transaction.user, self._transaction = self._agent, None
+
+    def _forget_offer(self) -> None:
+        """Hold on to nothing that only another INVITE would need: a call may last for hours."""
+        self._sdp = b""
+        self._offer = _no_offer
+        self._hops = []
+        self._forwarded = None
 
     def end(self, *lines: bytes) -> None:
         """BYE when answered (acknowledging it first), else CANCEL."""

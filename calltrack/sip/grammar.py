@@ -44,6 +44,7 @@ _TOKEN = bytes(
     sorted(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~")
 )
 _DIGITS = b"0123456789"
+_CONTROLS = bytes((*range(0x20), 0x7F))
 _COMMON = frozenset((b"branch", b"rport", b"received", b"tag", b"lr", b"transport", b"expires", b"q"))
 
 
@@ -168,5 +169,4 @@ def unquote(value: bytes) -> bytes:
 
 def quote(text: bytes) -> bytes:
     """`text` as a quoted string; control characters, which no escape makes legal, are left out."""
-    clean = bytes(char for char in text if char >= 0x20 and char != 0x7F)
-    return b'"' + clean.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+    return b'"' + text.translate(None, _CONTROLS).replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'

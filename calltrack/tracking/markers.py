@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 MAX_BYTES = 255  # of UTF-8
 
@@ -13,6 +14,7 @@ _UNSAFE = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)
 def clean_marker(text: str) -> str:
     """`text` without unsafe characters and outer spaces, cut at 255 bytes between two characters."""
     text = _UNSAFE.sub("", text).strip(" ")
