@@ -21,6 +21,7 @@ MAX_DIVERSION = 512  # bytes of one of them
 
 _DIVERTED = ((b"diversion", b"Diversion: "), (b"history-info", b"History-Info: "))
 _WITHHELD = {b"id", b"user", b"header"}
+_HISTORY_WITHHELD = {b"history", b"header", b"session"}
 _WHERE = {"to": b"to", "p-called-party-id": b"p-called-party-id", "diversion": b"diversion"}
 
 
@@ -106,13 +107,20 @@ def caller_of(invite: Request, country: str, trusted: bool = True) -> tuple[str,
 
 def wants_privacy(invite: Request) -> bool:
     """Whether a Privacy header asks for the caller to be withheld (RFC 3323 section 4.2, RFC 3325 section 9.3)."""
-    values = {value.strip(LWS) for item in invite.tokens(b"privacy") for value in item.split(b";")}
+    values = _privacy(invite)
     return bool(values & _WITHHELD) and b"none" not in values
+
+
+def _privacy(invite: Request) -> set[bytes]:
+    return {value.strip(LWS) for item in invite.tokens(b"privacy") for value in item.split(b";")}
 
 
 def diversions_of(invite: Request) -> tuple[bytes, ...]:
     """The header lines that say by whom the call was forwarded before (RFC 5806, RFC 7044), as they came; what is
-    unreasonably long or many is left out."""
+    unreasonably long or many is left out, and all of it when the caller wants the history kept private (RFC 7044
+    section 10.1.2)."""
+    if _privacy(invite) & _HISTORY_WITHHELD:
+        return ()
     return tuple(
         name + value
         for key, name in _DIVERTED

@@ -102,6 +102,14 @@ class DiversionTests(PolicyTestCase):
         self.assertEqual([b"Diversion: " + value for value in invite.all(b"diversion")], list(DIVERSIONS[:2]))
         self.assertEqual(b"History-Info: " + invite.get(b"history-info"), DIVERSIONS[2])
 
+    def test_history_that_is_private_stays_here(self):
+        """RFC 7044 section 10.1.2."""
+        for wish, kept in ((b"history", 0), (b"id;header", 0), (b"session", 0), (b"id", 2)):
+            self.setUp()
+            invite = self.forwarded(*DIVERSIONS, b"Privacy: " + wish, trunk=self.passing)
+            self.assertEqual(len(invite.all(b"diversion")), kept)
+            self.assertEqual(len(invite.all(b"history-info")), 1 if kept else 0)
+
     def test_our_own_diversion_stands_above_the_earlier_ones(self):
         """RFC 5806 section 4: the most recent first."""
         target = sip_target(OFFICE, addressing=Addressing(dialled_in=("diversion",)))
