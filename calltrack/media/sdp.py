@@ -14,6 +14,7 @@ from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from calltrack.errors import UnusableSDP
 
 MAX_SIZE = 65536  # bytes of a description
+MAX_LINES = 4096
 MAX_SECTIONS = 64  # m-lines
 _MAX_FORMATS = 128  # payload types there are (RFC 3551 section 6)
 
@@ -115,6 +116,8 @@ class Document:
         """Raises UnusableSDP for what is no session description, or one with a fault in what we must read."""
         if len(sdp) > MAX_SIZE:
             raise UnusableSDP(f"the session description is larger than {MAX_SIZE} bytes")
+        if sdp.count(b"\n") > MAX_LINES:
+            raise UnusableSDP(f"the session description has more than {MAX_LINES} lines")
         if sdp[:4] not in (b"v=0\r", b"v=0\n"):
             raise UnusableSDP("the session description does not begin with v=0")
         self.lines = sdp.split(b"\n")

@@ -44,6 +44,7 @@ _TOKEN = bytes(
     sorted(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~")
 )
 _DIGITS = b"0123456789"
+MAX_PARAMS = 128  # semicolons in what is read as parameters
 _CONTROLS = bytes((*range(0x20), 0x7F))
 _COMMON = frozenset((b"branch", b"rport", b"received", b"tag", b"lr", b"transport", b"expires", b"q"))
 
@@ -81,6 +82,8 @@ def split_list(value: bytes) -> list[bytes]:
     """Split at commas that are neither in a quoted string nor between angle brackets (section 7.3.1)."""
     if b"," not in value:
         return [value]
+    if b'"' not in value and b"<" not in value:
+        return [part for part in (piece.strip(LWS) for piece in value.split(b",")) if part]
     parts, start, quoted, angle, escaped = [], 0, False, False, False
     for position, char in enumerate(value):
         if escaped:
@@ -119,9 +122,12 @@ def end_of_quoted(value: bytes, start: int) -> int:
 def parse_params(text: bytes) -> dict[bytes, bytes | None]:
     """`;name=value;flag` as a dict with lower-case names; quoted values without their quotes.
 
-    The first of a repeated name counts. Raises MalformedMessage on a name that is no token.
+    The first of a repeated name counts. Raises MalformedMessage on a name that is no token, and on more parameters
+    than anybody means.
     """
     params: dict[bytes, bytes | None] = {}
+    if text.count(b";") > MAX_PARAMS:
+        raise MalformedMessage("too many parameters")
     if b'"' not in text:
         for param in text.split(b";"):
             name, equals, value = param.partition(b"=")
