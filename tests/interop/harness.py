@@ -82,6 +82,8 @@ class Sipp(Child):
             *("-timeout", "40s", "-timeout_error"),
         ]
         super().__init__(test, f"sipp {scenario}", whole, path=folder)
+        self._others: list[Sipp] = getattr(test, "sipps", [])  # of the same test, for what is told when it fails
+        self._others.append(self)
 
     def messages(self, sent: bool | None = None) -> list[Message]:
         """What went over the wire up to now, in order."""
@@ -99,14 +101,18 @@ class Sipp(Child):
         return [message for message in self.messages(sent=False) if message.first_line.startswith(start)]
 
     async def succeeds(self) -> None:
-        """Wait for the end; AssertionError with sipp's own words when a call failed."""
+        """Wait for the end; AssertionError with what every sipp of the test saw when a call failed."""
         if await self.end() != 0:
-            told = ""
-            if os.path.exists(self._errors):
-                with open(self._errors, errors="replace") as errors:
-                    told = errors.read()
-            lines = [f"{'->' if m.sent else '<-'} {m.first_line}" for m in self.messages()[-30:]]
-            raise AssertionError(f"{self.name} ended with {self.status}\n" + "\n".join(lines) + "\n" + told[-1500:])
+            raise AssertionError(f"{self.name} ended with {self.status}\n" + "\n".join(s.story() for s in self._others))
+
+    def story(self) -> str:
+        """The last messages, and sipp's own words."""
+        told = ""
+        if os.path.exists(self._errors):
+            with open(self._errors, errors="replace") as errors:
+                told = errors.read()[-1500:]
+        lines = [f"  {'->' if message.sent else '<-'} {message.first_line}" for message in self.messages()[-30:]]
+        return "\n".join([self.name, *lines, told])
 
 
 def bracketed(host: str) -> str:
@@ -125,6 +131,7 @@ class InteropTestCase(TestCase):
         self.config = os.path.join(self.folder, "calltrack.toml")
         self.sip_port = free_port(ENGINE)
         self.web = f"{ENGINE}:{free_port(ENGINE)}"
+        self.sipps: list[Sipp] = []
         self.configure()
 
     def configure(self, trunk: str = "", trunk_address: str = TRUNK, more_addresses: tuple[str, ...] = ()) -> None:
