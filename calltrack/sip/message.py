@@ -8,12 +8,13 @@ with the rest, so that a malformed request can still be answered.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Iterable, NamedTuple
+from typing import Iterable
 
 from calltrack.errors import CalltrackError, MalformedMessage, SIPError
-from calltrack.sip.grammar import HEADER_KEYS, LWS, header_key, is_token, parse_params, parse_uint, split_list
+from calltrack.sip.grammar import HEADER_KEYS, LWS, header_key, is_token, parse_uint, split_list
 from calltrack.sip.status import REASONS
-from calltrack.sip.uri import NameAddr, parse_host_port, parse_name_addr
+from calltrack.sip.uri import NameAddr, parse_name_addr
+from calltrack.sip.via import Via, parse_via
 
 MAX_MESSAGE = 65535  # bytes
 MAX_HEAD = 16384  # bytes up to and including the empty line
@@ -26,47 +27,6 @@ class UnsafeHeader(CalltrackError):
 
 class VersionNotSupported(SIPError):
     status, reason = 505, "Version Not Supported"
-
-
-class Via(NamedTuple):
-    """One Via value (section 20.42). `host` is without brackets; `port` None when not given."""
-
-    transport: bytes
-    host: bytes
-    port: int | None
-    params: dict[bytes, bytes | None]
-
-    @property
-    def branch(self) -> bytes:
-        return self.params.get(b"branch") or b""
-
-
-def parse_via(value: bytes) -> Via:
-    """Parse one Via value; raises MalformedMessage."""
-    protocol_and_sent_by, _, params = value.partition(b";")
-    transport, host, port = _parse_sent_by(protocol_and_sent_by)
-    return Via(transport, host, port, parse_params(params))
-
-
-@lru_cache(maxsize=4096)
-def _parse_sent_by(value: bytes) -> tuple[bytes, bytes, int | None]:
-    """The part of a Via that every request of a peer has in common: transport, host, port."""
-    if value[:8] == b"SIP/2.0/":
-        transport, _, rest = value[8:].partition(b" ")
-    else:  # white space is allowed around the slashes
-        name, version, tail = (value.split(b"/", 2) + [b"", b""])[:3]
-        if name.strip(LWS).upper() != b"SIP" or version.strip(LWS) != b"2.0":
-            raise MalformedMessage("a Via that is not SIP/2.0")
-        tail = tail.strip(LWS)
-        cut = min((i for i in (tail.find(b" "), tail.find(b"\t")) if i >= 0), default=-1)
-        transport, rest = (tail[:cut], tail[cut + 1 :]) if cut >= 0 else (tail, b"")
-    if not is_token(transport):
-        raise MalformedMessage("a Via without a transport")
-    sent_by = rest.strip(LWS)
-    host, colon, port = sent_by.partition(b":")
-    if colon and (host[-1:] in LWS or port[:1] in (b" ", b"\t")):
-        sent_by = host.rstrip(LWS) + b":" + port.lstrip(LWS)
-    return transport.upper(), *parse_host_port(sent_by)
 
 
 @lru_cache(maxsize=1024)
