@@ -4,7 +4,7 @@ says; not how anybody registers.
 
 from __future__ import annotations
 
-from typing import Iterable, Protocol, Sequence
+from typing import Protocol, Sequence
 
 from twisted.internet import defer
 
@@ -29,28 +29,27 @@ class Reachable(Protocol):
 class LocationService(Protocol):
     """Who is registered at the account of a project."""
 
-    def reachable(self, project: int) -> Iterable[Sequence[Reachable]]:
-        """Contacts of one preference together, the most preferred first; at once, from memory."""
+    def reachable(self, project: int) -> Sequence[Reachable]:
+        """Its contacts, the most preferred first; at once, from memory."""
 
     def speaks_for_account(self, request: Request, flow: Flow) -> bool:
         """Whether a request says that it comes from a device of an account."""
 
 
 class AccountContacts:
-    """For `forwarding.Destinations`: the rounds of an account target, each ringing at once over its own flows."""
+    """For `forwarding.Destinations`: the contacts of an account, which ring all together, each over its own flow. Their
+    preference (q-value) only says whose INVITE leaves first: section 16.6 leaves it to us, and a person who takes a
+    phone along expects it to ring whatever it says about itself."""
 
     def __init__(self, service: LocationService) -> None:
         self._service = service
 
     def __call__(self, target: Target, route: Route) -> defer.Deferred[list[list[Destination]]]:
-        """Fires with the rounds; fails with NoDestination when nobody can be called."""
-        rounds = [
-            [self._destination(contact, target, route) for contact in contacts]
-            for contacts in self._service.reachable(route.project)
-        ]
-        if not rounds:
+        """Fires with one round; fails with NoDestination when nobody can be called."""
+        contacts = self._service.reachable(route.project)
+        if not contacts:
             return defer.fail(NoDestination("nobody is registered at the project's SIP account"))
-        return defer.succeed(rounds)
+        return defer.succeed([[self._destination(contact, target, route) for contact in contacts]])
 
     def _destination(self, contact: Reachable, target: Target, route: Route) -> Destination:
         uri = contact.uri

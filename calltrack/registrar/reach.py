@@ -5,8 +5,6 @@ Knows bindings in memory and the transports; must not know calls, nor how anybod
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import groupby
 from typing import Callable, Protocol
 
 from twisted.logger import Logger
@@ -54,14 +52,11 @@ class Reach:
         self._locations = locations
         self._network = network
 
-    def reachable(self, project: int) -> list[list[Reachable]]:
-        """The contacts of a project's account that can be called now, those of one preference together, the most
-        preferred first (section 16.6: by q-value)."""
-        entries = sorted(self._locations.of(project), key=lambda entry: -entry.binding.q)
-        rounds = (self._reachable(group) for _, group in groupby(entries, key=lambda entry: entry.binding.q))
-        return [contacts for contacts in rounds if contacts]
-
-    def _reachable(self, entries: Iterable[Entry]) -> list[Reachable]:
+    def reachable(self, project: int) -> list[Reachable]:
+        """The contacts of a project's account that can be called now, the most preferred first."""
+        entries = self._locations.of(project)
+        if len(entries) > 1:
+            entries.sort(key=lambda entry: -entry.binding.q)
         flows = ((entry, self.flow(entry)) for entry in entries)
         return [Reachable(self, entry, flow) for entry, flow in flows if flow is not None]
 

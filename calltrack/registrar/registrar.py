@@ -351,7 +351,7 @@ class Registrar:
 
     # For calls
 
-    def reachable(self, project: int) -> list[list[Reachable]]:
+    def reachable(self, project: int) -> list[Reachable]:
         """As `Reach.reachable`."""
         return self._reach.reachable(project)
 
