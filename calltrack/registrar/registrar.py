@@ -103,7 +103,9 @@ class Registrar:
         return self.directory.start().addCallback(self._restore)
 
     def stop(self) -> Deferred[None]:
-        """Bring what is still to be written into the store. Fires with None."""
+        """Bring what is still to be written into the store. Fires with None. Connections that close from now on are
+        no news: the next start knows that they are gone."""
+        self._network.closed = lambda flow: None
         self.directory.stop()
         self._keep_alive.stop()
         return self._journal.stop()
@@ -216,9 +218,7 @@ class Registrar:
 
     def _is_ours(self, host: bytes, flow: Flow) -> bool:
         """Whether a domain is served here: by name, or as the address that the device reached us at."""
-        if host in self._domains:
-            return True
-        if host.decode("ascii", "replace") == flow.local.host:
+        if host in self._domains or host.decode("ascii", "replace") == flow.local.host:
             return True
         try:
             shown = self._network.sent_by(flow)

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from twisted.internet import protocol, reactor, task
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 
+from calltrack.sip.digest import Credentials, DigestClient
+from calltrack.sip.message import Response, parse
 from tests.interop import audio
 from tests.interop.harness import CALLER, CHECKOUT, CLI, ENGINE, MARKER, NUMBER, OFFICE, InteropTestCase, Sipp
 from tests.interop.processes import Child, eventually, free_port, installed, listening
@@ -272,6 +274,77 @@ class SippAccountTests(AccountTestCase):
             await device.succeeds()
             answers.append([message.first_line for message in device.received("SIP/2.0")])
         self.assertEqual(answers, [["SIP/2.0 401 Unauthorized"] * 2] * 2)
+        self.assertEqual(await self.cli("registrations"), [])
+
+
+class OwnDevice(protocol.DatagramProtocol):
+    """A device of our own that understands one algorithm of RFC 8760 and no other."""
+
+    noisy = False
+
+    def __init__(self, user: str, password: str, engine: tuple[str, int], algorithm: bytes) -> None:
+        self.user = user
+        self.engine = engine
+        self.algorithm = algorithm
+        self.digest = DigestClient(Credentials(user, password))
+        self.cseq = 0
+        self.answers: list[Response] = []
+
+    def datagramReceived(self, datagram: bytes, addr) -> None:
+        self.answers.append(parse(datagram))
+
+    async def register(self, credentials: list[tuple[bytes, bytes]]) -> Response:
+        self.cseq += 1
+        here = self.transport.getHost()
+        lines = [
+            "REGISTER sip:calltrack.example SIP/2.0",
+            f"Via: SIP/2.0/UDP {here.host}:{here.port};branch=z9hG4bKown{self.cseq};rport",
+            f"From: <sip:{self.user}@calltrack.example>;tag=1",
+            f"To: <sip:{self.user}@calltrack.example>",
+            "Call-ID: own-device",
+            f"CSeq: {self.cseq} REGISTER",
+            f"Contact: <sip:{self.user}@{here.host}:{here.port}>;expires=60",
+            "Max-Forwards: 70",
+            *(f"{name.decode()}: {value.decode()}" for name, value in credentials),
+            "Content-Length: 0",
+        ]
+        expected = len(self.answers) + 1
+        self.transport.write("\r\n".join([*lines, "", ""]).encode(), self.engine)
+        await eventually(lambda: len(self.answers) >= expected, "an answer to REGISTER")
+        return self.answers[-1]
+
+    async def log_in(self) -> Response:
+        """Register, answering the challenge for its algorithm alone."""
+        challenged = await self.register([])
+        offered = challenged.all(b"www-authenticate")
+        mine = [value for value in offered if b"algorithm=" + self.algorithm + b"," in value]
+        answer = self.digest.answer(b"REGISTER", b"sip:calltrack.example", challenged.status, mine)
+        return await self.register(answer or [])
+
+
+class OwnDeviceTests(AccountTestCase):
+    async def device(self, algorithm: bytes, password: str = PASSWORD) -> OwnDevice:
+        device = OwnDevice(self.user, password, (ENGINE, self.sip_port), algorithm)
+        port = reactor.listenUDP(0, device, interface=OFFICE)
+        self.addCleanup(port.stopListening)
+        return device
+
+    async def test_sha256_alone_is_enough_and_its_credentials_serve_once(self):
+        await self.start_engine()
+        device = await self.device(b"SHA-256")
+        self.assertEqual((await device.log_in()).status, 200)
+        challenge = device.answers[0].all(b"www-authenticate")
+        self.assertEqual([b"SHA-256" in value for value in challenge], [True, False])
+        used = device.digest.begin(b"REGISTER", b"sip:calltrack.example")
+        self.assertEqual((await device.register(used)).status, 200)
+        replayed = await device.register(used)
+        self.assertEqual(replayed.status, 401)
+        self.assertIn(b"stale=true", replayed.get(b"www-authenticate"))
+
+    async def test_wrong_password_and_unknown_algorithm(self):
+        await self.start_engine()
+        for device in (await self.device(b"SHA-256", "WrongPass1"), await self.device(b"SHA-512-256")):
+            self.assertEqual((await device.log_in()).status, 401)
         self.assertEqual(await self.cli("registrations"), [])
 
 

@@ -117,6 +117,17 @@ class RestartTests(RegistrarTestCase):
         self.network.run(1)
         self.assertEqual(self.held(), [])
 
+    def test_end_of_the_engine_is_no_news_of_its_connections(self):
+        self.start()
+        phone = self.phone(transport="tcp")
+        self.registered(phone)
+        self.told()
+        self.stop()
+        self.engine.transports.stop()
+        self.network.run(1)
+        self.assertEqual(self.told(), [])
+        self.assertEqual(len(self.now(self.stores.locations.list())), 1)
+
     def test_interval_after_a_clock_that_went_back_is_no_longer_than_allowed(self):
         self.start()
         self.registered(self.phone(), 600)
