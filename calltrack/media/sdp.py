@@ -188,6 +188,11 @@ class Document:
         """Whether a stream is left that is neither rejected nor without an address."""
         return any(section.port for section in self.sections)
 
+    @property
+    def ended(self) -> bool:
+        """Whether its sender itself has given every stream port 0."""
+        return not any(section.fields[1].partition(b"/")[0].strip(b"0") for section in self.sections)
+
     def reject(self, index: int) -> None:
         """Have the m-line at `index` go out with port 0."""
         self.sections[index].port = 0

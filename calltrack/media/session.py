@@ -94,7 +94,8 @@ class Party:
 
     def read(self, sdp: bytes) -> Document:
         """What the party says, taken apart; streams of a family that its ports are not of are rejected. Raises
-        UnusableSDP: streams that exist may all be ended, but a party cannot begin with none."""
+        UnusableSDP: a party may end all the streams that exist, but it cannot begin with none, nor go on with
+        none that can be relayed."""
         document = Document(sdp)
         hosts = [section.host for section in document.sections if section.port and not section.silenced]
         if self._local is None and hosts:
@@ -104,7 +105,7 @@ class Party:
         for index, section in enumerate(document.sections):
             if self._local and not section.silenced and (":" in section.host) != (":" in self._local[1]):
                 document.reject(index)
-        if not self._described and not document.usable:
+        if not document.usable and not (self._described and document.ended):
             raise UnusableSDP("no stream in the session description has an address and a port that can be relayed")
         return document
 
