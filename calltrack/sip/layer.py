@@ -195,7 +195,7 @@ class TransactionLayer:
         via = request.via
         key = server_key(request)
         transaction = self.servers.get(key)
-        if transaction is not None and not _same_sender(transaction, via, flow):
+        if transaction is not None and not _same_sender(transaction, request, flow):
             key = (*key, sent_by(via))  # another client's branch, alike by chance or malice
             transaction = self.servers.get(key)
         if transaction is not None:
@@ -229,7 +229,7 @@ class TransactionLayer:
         transaction = ServerTransaction(self, _answering(flow, via, self.transports), request, key)
         self.servers[key] = transaction
         if request.method == b"CANCEL":
-            self.user.cancelled(transaction, self._cancelled_invite(key, via, flow))
+            self.user.cancelled(transaction, self._cancelled_invite(key, request, flow))
         else:
             self.user.requested(transaction)
 
@@ -237,10 +237,10 @@ class TransactionLayer:
         if self.tap is not None:
             self.tap(request.call_id, False, data, request.method, flow)
 
-    def _cancelled_invite(self, key: tuple[bytes, ...], via: Via, flow: Flow) -> ServerTransaction | None:
+    def _cancelled_invite(self, key: tuple[bytes, ...], cancel: Request, flow: Flow) -> ServerTransaction | None:
         invite = self.servers.get((key[0], b"INVITE"))
-        if invite is not None and not _same_sender(invite, via, flow):
-            invite = self.servers.get((key[0], b"INVITE", sent_by(via)))
+        if invite is not None and not _same_sender(invite, cancel, flow):
+            invite = self.servers.get((key[0], b"INVITE", sent_by(cancel.via)))
         return invite
 
     def refuse(self, request: Request, flow: Flow, refusal: Refusal, detail: str = "") -> None:
@@ -278,9 +278,13 @@ def server_key(request: Request) -> tuple[bytes, ...]:
     return b"\0".join(parts), method
 
 
-def _same_sender(transaction: ServerTransaction, via: Via, flow: Flow) -> bool:
-    """Sent-by, or the source when a NAT rewrites sent-by between INVITE and CANCEL."""
-    return transaction.sent_by == (via.host, via.port) or transaction.flow.remote.host == flow.remote.host
+def _same_sender(transaction: ServerTransaction, request: Request, flow: Flow) -> bool:
+    """Sent-by, or the source when a NAT rewrites sent-by between INVITE and CANCEL. One NAT may have several devices
+    behind it whose branches are alike, so the call must be the same then."""
+    via = request.via
+    if transaction.sent_by == (via.host, via.port):
+        return True
+    return transaction.flow.remote.host == flow.remote.host and transaction.call_id == request.call_id
 
 
 def _stamp(request: Request, via: Via, flow: Flow) -> None:

@@ -93,6 +93,15 @@ class ServerMatchingTests(LayerTestCase):
         self.request(via="SIP/2.0/UDP 203.0.113.9:5060;branch=z9hG4bK1;rport", peer=other)
         self.assertEqual((len(self.user.requests), other.count(200)), (2, 2))
 
+    def test_devices_behind_one_nat_whose_branches_are_alike_have_transactions_of_their_own(self):
+        """The same source, another sent-by and another call."""
+        other = Peer(self.network, THERE, 5080)
+        via = "SIP/2.0/UDP 198.51.100.7:5080;branch=z9hG4bK1;rport"
+        self.request()
+        for _ in range(2):
+            self.request(via=via, peer=other, **{"Call-ID": "d"})
+        self.assertEqual((len(self.user.requests), other.count(200)), (2, 2))
+
     def test_rfc_2543_branches_are_matched_by_the_rest(self):
         """Without the magic cookie: Request-URI, tags, Call-ID, CSeq, topmost Via."""
         for via in ("SIP/2.0/UDP 198.51.100.7", "SIP/2.0/UDP 198.51.100.7;branch=1", "SIP/2.0/UDP 198.51.100.7;branch=z9hG4bK"):
