@@ -250,9 +250,11 @@ class OutboundSide(UsageSide):
         """The usage of the dialog that a response makes, new or known (section 12.1); None when it makes none."""
         tag = response.to.tag
         usage = self._early.get(tag)
-        if usage is None and tag:
+        if usage is None and (tag or response.status >= 200):  # section 12.1.2: a peer of RFC 2543 has no tag
+            # Who wants a PRACK and names no Contact for it is where the INVITE went.
+            target = self.destination.uri if response.status < 200 and is_reliable(response) else b""
             try:
-                dialog = Dialog.of_client(response, self._from, self._tag, self._cseq, self._flow)
+                dialog = Dialog.of_client(response, self._from, self._tag, self._cseq, self._flow, target)
             except MalformedMessage:
                 return None  # a provisional response may lack Contact; it makes no dialog then
             dialog.moved = self.destination.moved
@@ -265,8 +267,8 @@ class OutboundSide(UsageSide):
         number = response.cseq[0]
         usage = self._early_usage(transaction, response)
         if usage is None:
-            log.info("a 2xx without To tag or Contact from {host} makes no dialog", host=self.host)
-            self._fail(Failed(502, "its 200 has no usable Contact or To tag"))
+            log.info("a 2xx without usable Contact from {host} makes no dialog", host=self.host)
+            self._fail(Failed(502, "its 200 has no usable Contact"))
             return
         if usage.repeat_ack(number) or usage is self.usage:
             return  # a retransmission: acknowledged again, or to be acknowledged when the caller answers

@@ -78,9 +78,13 @@ class Dialog:
         return dialog
 
     @classmethod
-    def of_client(cls, response: Response, local: bytes, local_tag: bytes, cseq: int, flow: Flow) -> Dialog:
-        """The UAC side (section 12.1.2); raises MalformedMessage as `of_server` does."""
-        target = _target(response)
+    def of_client(
+        cls, response: Response, local: bytes, local_tag: bytes, cseq: int, flow: Flow, target: bytes = b""
+    ) -> Dialog:
+        """The UAC side (section 12.1.2); raises MalformedMessage as `of_server` does. `target`: the remote target
+        when the response has no Contact header; b"" when it must have one."""
+        if not target or response.contact is not None:
+            target = _target(response)
         dialog = cls(
             response.call_id,
             local,

@@ -202,6 +202,19 @@ class SuccessTests(CallTestCase):
         self.assertEqual(self.office.expect("ACK").to.tag, b"two")
         self.office.respond(self.office.expect("BYE"), 200)
 
+    def test_2xx_without_to_tag_makes_a_dialog_without_one(self):
+        """RFC 3261 section 12.1.2: a peer of RFC 2543 has no tag, and we MUST be prepared for it."""
+        self.start()
+        self.trunk.invite()
+        self.office.respond(self.office.expect("INVITE"), 200, sdp=ANSWER, tag=b"")
+        self.assertEqual(self.office.expect("ACK").to.tag, b"")
+        self.trunk.expect(200)
+        self.trunk.ack()
+        self.network.run(0.1)
+        self.office.bye()
+        self.office.expect(200, "BYE")
+        self.trunk.respond(self.trunk.expect("BYE"), 200)
+
     def test_2xx_that_makes_no_dialog_fails_the_target(self):
         """RFC 3261 section 12.1.2: without a Contact there is nothing to send an ACK to."""
         self.start()

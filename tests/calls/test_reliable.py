@@ -322,6 +322,16 @@ class TargetTests(CallTestCase):
         self.assertEqual((bool(ringing.sdp), ringing.get(b"rseq")), (True, None))
         self.finish(invite)
 
+    def test_reliable_response_without_contact_is_acknowledged_where_the_invite_went(self):
+        """RFC 3261 section 12.1.1 demands a Contact; unacknowledged, the target would give the call up."""
+        invite = self.call()
+        self.office.respond(invite, 180, REQUIRED, b"RSeq: 7", contact=b"")
+        prack = self.office.expect("PRACK")
+        self.assertEqual((prack.uri, prack.to.tag), (invite.uri, b"callee"))
+        self.office.respond(prack, 200)
+        self.trunk.expect(180)
+        self.finish(invite)
+
     def test_answer_that_came_reliably_holds_when_the_200_has_none(self):
         """Section 5: the 200 need not repeat it."""
         invite = self.call()
