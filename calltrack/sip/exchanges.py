@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Callable
 
 from calltrack.errors import CalltrackError
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from calltrack.sip.invite import InviteUsage
 
 SDP = b"Content-Type: application/sdp"
+
+
+def retry_after() -> tuple[bytes]:
+    """With a 500 to an offer that came before the one in front of it was answered (RFC 3261 section 14.2, RFC 3311
+    section 5.2)."""
+    return (b"Retry-After: %d" % random.randint(0, 10),)
 
 
 class Exchange:

@@ -8,13 +8,12 @@ Its user gets: `reoffered(exchange)` for a re-INVITE or UPDATE, `informed(exchan
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, Callable, Protocol
 
 from calltrack.errors import CalltrackError
 from calltrack.sip import session_timer
 from calltrack.sip.dialogs import Dialog
-from calltrack.sip.exchanges import SDP, DialogRequest, Exchange, Unacknowledged
+from calltrack.sip.exchanges import SDP, DialogRequest, Exchange, Unacknowledged, retry_after
 from calltrack.sip.flows import Flow
 from calltrack.sip.message import Request, Response
 from calltrack.sip.transactions import ServerTransaction
@@ -150,8 +149,7 @@ class InviteUsage:
     def _reoffered(self, transaction: ServerTransaction) -> None:
         request = transaction.request
         if self.offer is not None:  # section 14.2; RFC 3311 5.2
-            retry = b"Retry-After: %d" % random.randint(0, 10)
-            self.agent.respond(transaction, 500, (retry,))
+            self.agent.respond(transaction, 500, retry_after())
         elif self._inviting or (self._updating and request.sdp):
             self.agent.respond(transaction, 491)
         elif too_brief := session_timer.too_brief(request, self.agent.sessions):

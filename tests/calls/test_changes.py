@@ -348,8 +348,8 @@ class UpdateTests(CallTestCase):
         self.trunk.expect(491, "UPDATE")
         self.hang_up()
 
-    def test_update_in_the_early_dialog_is_refused_for_now(self):
-        """RFC 3311 section 5.2: 491 invites to try again."""
+    def test_update_before_the_callers_first_offer_is_answered_is_500_with_retry_after(self):
+        """EDGE-CASES 15, RFC 3311 section 5.2."""
         self.hang_up()
         self.expected_records = 2
         self.trunk.invite()
@@ -357,10 +357,27 @@ class UpdateTests(CallTestCase):
         self.office.respond(invite, 180)
         self.trunk.expect(180)
         self.trunk.request("UPDATE", body=HOLD)
-        self.trunk.expect(491, "UPDATE")
+        self.assertTrue(0 <= int(self.trunk.expect(500, "UPDATE").get(b"retry-after")) <= 10)
         self.office.respond(invite, 486)
         self.office.expect("ACK")
         self.trunk.ack_failure(self.trunk.expect(486))
+
+    def test_update_of_a_target_that_has_not_answered_is_491(self):
+        """RFC 3311 section 5.2: our offer to it is still open."""
+        self.hang_up()
+        self.expected_records = 2
+        self.trunk.invite()
+        invite = self.office.expect("INVITE")
+        self.office.respond(invite, 183, sdp=ANSWER)
+        self.trunk.expect(183)
+        self.office.request("UPDATE", body=ANSWER)
+        self.office.expect(491, "UPDATE")
+        self.office.respond(invite, 200, sdp=ANSWER)
+        self.office.expect("ACK")
+        self.trunk.expect(200)
+        self.trunk.ack()
+        self.network.run(0.1)
+        self.hang_up()
 
 
 class InDialogTests(CallTestCase):
