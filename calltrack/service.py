@@ -39,6 +39,8 @@ from calltrack.web.health import HealthPage
 
 log = Logger()
 
+BATCH_TIME = 0.5  # seconds that call records gather: what short calls become meanwhile is written once
+
 
 class Options(usage.Options):
     """Command line of `twistd calltrack`."""
@@ -104,7 +106,8 @@ class CalltrackService(Service):
         self.transports = Transports(reactor, self.timers, sip.listen, sip.advertise, certificate)
         self.relay = TwistedRelay(reactor, settings.media)
         self.scenarios = CachedScenarioSource(self.stores.catalog, reactor, settings.calls.header_prefix)
-        self.ledger = Ledger(self.stores.records, reactor, settings.storage.spool or self.stores.spool_path)
+        spool = settings.storage.spool or self.stores.spool_path
+        self.ledger = Ledger(self.stores.records, reactor, spool, interval=BATCH_TIME)
         self.registrar = Registrar(
             self.timers,
             time.time,

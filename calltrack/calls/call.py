@@ -19,14 +19,13 @@ from calltrack.calls.forwarding import caller_id, forwarded
 from calltrack.calls.hunting import Hunt
 from calltrack.calls.inbound import InboundSide
 from calltrack.calls.ladder import Ladder
-from calltrack.calls.limits import Limit
+from calltrack.calls.limits import Limit, shared_limit
 from calltrack.calls.outbound import ELSEWHERE, Destination, OutboundSide
 from calltrack.calls.outcomes import Outcome
 from calltrack.calls.record import Ending, Times, record_of
 from calltrack.calls.renegotiation import Renegotiation
 from calltrack.calls.sides import UsageSide
 from calltrack.errors import CalltrackError, MediaUnavailable, SIPError
-from calltrack.sip.exchanges import retry_after
 from calltrack.sip.transactions import ServerTransaction
 from calltrack.tracking.model import MediaFigures, Route
 
@@ -97,8 +96,8 @@ class Call:
         self.caller.transaction.respond(100)
         trunk = admission.trunk
         limits = (
-            Limit("engine", engine.settings.max_calls),
-            Limit(f"trunk:{trunk.name}", trunk.max_calls, trunk.max_rate),
+            shared_limit("engine", engine.settings.max_calls),
+            shared_limit(f"trunk:{trunk.name}", trunk.max_calls, trunk.max_rate),
         )
         if not self._take(limits, 503):
             return
@@ -124,7 +123,7 @@ class Call:
             self._refuse(Outcome("CHANUNAVAIL", 404, "unknown-number", 1))
             return
         self.route = route
-        project = Limit(f"project:{route.project}", route.project_max_calls, route.project_max_rate)
+        project = shared_limit(f"project:{route.project}", route.project_max_calls, route.project_max_rate)
         if not self._take((project,), 486):
             return
         if not route.targets:
@@ -168,11 +167,11 @@ class Call:
         limits: tuple[Limit, ...] = ()
         if attempt not in self._sides.values():  # the devices of an account ring together and are one call
             name = target.label if target.kind != "account" else f"account:{self.route.project}"
-            limits = (Limit(f"target:{name}", target.max_calls, target.max_rate),)
+            limits = (shared_limit(f"target:{name}", target.max_calls, target.max_rate),)
         trunk = None
         if destination.trunk:
             trunk = engine.destinations.trunk(destination.trunk)
-            limits += (Limit(f"trunk:{trunk.name}", trunk.max_calls, trunk.max_rate),)
+            limits += (shared_limit(f"trunk:{trunk.name}", trunk.max_calls, trunk.max_rate),)
         reached = engine.limits.take(limits)
         if reached:
             kind, code = ("BUSY", 486) if reached.startswith("target:") else ("CONGESTION", 503)
@@ -295,12 +294,10 @@ class Call:
 
     def _reoffered(self, side: UsageSide, event: events.Reoffered) -> None:
         other = self.other(side)
-        if other is not None:
-            self._changes.reoffered(side, other, event.reply)
-        elif side is self.caller:  # its first offer has no answer yet
-            event.reply.refuse(500, retry_after())
-        else:  # it has not answered our first offer, or the caller cannot be asked yet
+        if other is None:
             event.reply.refuse(491)
+        else:
+            self._changes.reoffered(side, other, event.reply)
 
     def _informed(self, side: UsageSide, event: events.Informed) -> None:
         other = self.other(side)

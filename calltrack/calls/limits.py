@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Callable, Iterable, NamedTuple
 
 
@@ -11,6 +12,9 @@ class Limit(NamedTuple):
     name: str  # "trunk:provider", "project:1", "target:sip:office@example.com", "engine"
     at_once: int = 0
     per_second: float = 0.0
+
+
+shared_limit = lru_cache(maxsize=4096)(Limit)  # all calls under a limit hold the same one
 
 
 class _Use:

@@ -41,8 +41,8 @@ class Ledger:
     """Takes records from calls at once, and brings them into `store` in batches.
 
     `spool_path`: a directory of this process alone; None keeps records in memory only. `interval`:
-    seconds that a batch gathers. `in_memory`: records that may wait in memory while the store is away;
-    those beyond it wait in the spool.
+    seconds that a batch gathers: the longer, the fewer records are written to the store in two states.
+    `in_memory`: records that may wait in memory while the store is away; those beyond it wait in the spool.
     """
 
     log = Logger()
