@@ -26,6 +26,7 @@ from calltrack.calls.record import Ending, Times, record_of
 from calltrack.calls.renegotiation import Renegotiation
 from calltrack.calls.sides import UsageSide
 from calltrack.errors import CalltrackError, MediaUnavailable, SIPError
+from calltrack.sip.exchanges import retry_after
 from calltrack.sip.transactions import ServerTransaction
 from calltrack.tracking.model import MediaFigures, Route
 
@@ -294,10 +295,12 @@ class Call:
 
     def _reoffered(self, side: UsageSide, event: events.Reoffered) -> None:
         other = self.other(side)
-        if other is None:
-            event.reply.refuse(491)
-        else:
+        if other is not None:
             self._changes.reoffered(side, other, event.reply)
+        elif side is self.caller:  # its first offer has no answer yet
+            event.reply.refuse(500, retry_after())
+        else:  # it has not answered our first offer, or the caller cannot be asked yet
+            event.reply.refuse(491)
 
     def _informed(self, side: UsageSide, event: events.Informed) -> None:
         other = self.other(side)
