@@ -159,8 +159,9 @@ class InviteUsage:
                 transaction.respond(100)
             self.dialog.refresh(request)
             self.offer = Exchange(self, transaction)
-            if request.method == b"UPDATE" and not request.sdp:
-                self.offer.accept()  # a session refresh or a new Contact: nothing anybody else must know
+            answer = self.timer.answer_to(request.sdp) if self.timer is not None else b""
+            if answer or (request.method == b"UPDATE" and not request.sdp):
+                self.offer.accept(answer)  # a session refresh or a new Contact: nothing anybody else must know
             else:
                 self.user.reoffered(self.offer)
 
@@ -170,6 +171,7 @@ class InviteUsage:
         if waiting is not None:
             self._stop_resending(waiting)
             waiting.transaction.settle()
+            self._describe(b"", ack.sdp)
             if self._farewell is not None and not self._unacked:
                 self._send_bye(self._farewell)
             else:
@@ -229,7 +231,7 @@ class InviteUsage:
         lines += self.authorization  # section 22.1: the ACK repeats the INVITE's credentials
         if sdp:
             lines.append(SDP)
-            self._describe(sdp)
+            self._describe(sdp, b"")
 
         def send(flow: Flow) -> None:
             layer = self.agent.layer
@@ -282,7 +284,7 @@ class InviteUsage:
         if response is not None and response.status < 300:
             self.dialog.refresh(response)
             session_timer.accepted(self, response)
-            self._describe(sdp)
+            self._describe(sdp, response.sdp)
 
     # The session timer
 
@@ -290,12 +292,12 @@ class InviteUsage:
         """Take the 2xx to our INVITE that carried the offer `sdp` (section 13.2.2.4)."""
         self.dialog.establish(response)
         session_timer.accepted(self, response)
-        self._describe(sdp)
+        self._describe(sdp, response.sdp)
 
     def refreshed(self, request: Request, sdp: bytes) -> tuple[bytes, ...]:
         """Take a re-INVITE or UPDATE, or the first INVITE, that is accepted with `sdp`: header lines for its 2xx."""
         lines = session_timer.accepting(self, request)
-        self._describe(sdp)
+        self._describe(sdp, request.sdp)
         return lines
 
     def stop_timer(self) -> None:
@@ -303,9 +305,10 @@ class InviteUsage:
             self.timer.stop()
             self.timer = None
 
-    def _describe(self, sdp: bytes) -> None:
-        if sdp and self.timer is not None:
-            self.timer.description = sdp
+    def _describe(self, ours: bytes, theirs: bytes) -> None:
+        if self.timer is not None:
+            self.timer.ours = ours or self.timer.ours
+            self.timer.theirs = theirs or self.timer.theirs
 
     @property
     def busy(self) -> bool:

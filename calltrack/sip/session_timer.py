@@ -103,9 +103,9 @@ def _start(usage: InviteUsage, message: Message, interval: int, refreshing: bool
 
 
 class SessionTimer:
-    """Of one usage. `description`: what we have described last, for a re-INVITE that changes nothing."""
+    """Of one usage. `ours` and `theirs`: what either side has described last, for a re-INVITE that changes nothing."""
 
-    __slots__ = ("_due", "_ends_at", "_raised", "_usage", "description", "interval", "least", "refreshing", "updates")
+    __slots__ = ("_due", "_ends_at", "_raised", "_usage", "interval", "least", "ours", "refreshing", "theirs", "updates")
 
     def __init__(self, usage: InviteUsage) -> None:
         self._usage = usage
@@ -116,7 +116,8 @@ class SessionTimer:
         self.least = usage.agent.sessions.least
         self.refreshing = False  # whether the refresher is us
         self.updates = False  # whether the peer allows UPDATE
-        self.description = b""
+        self.ours = b""
+        self.theirs = b""
 
     def start(self, interval: int, refreshing: bool) -> None:
         """The session lasts `interval` seconds from now on."""
@@ -143,15 +144,20 @@ class SessionTimer:
         least = () if self.least == LEAST else (b"Min-SE: %d" % self.least,)
         return (expires, *least)
 
+    def answer_to(self, offer: bytes) -> bytes:
+        """The answer to a re-INVITE of the peer that only refreshes the session: it repeats its description, so we
+        repeat ours (RFC 3264 section 8). b"" when it wants a change."""
+        return self.ours if offer and offer == self.theirs else b""
+
     def _refresh(self, _: None) -> None:
         self._due = None
         usage = self._usage
-        if self.updates or not self.description:
+        if self.updates or not self.ours:
             usage.update(b"", self._refreshed)
         elif usage.busy:
             self._try_later()
         else:
-            usage.reinvite(self.description, self._refreshed)
+            usage.reinvite(self.ours, self._refreshed)
 
     def _refreshed(self, response: Response | None) -> None:
         """The usage has taken a 2xx in; 408, 481 and silence end the dialog without us."""
@@ -164,7 +170,7 @@ class SessionTimer:
             self._raised = True
             self.interval = self.least = least_of(response)
             self._refresh(None)
-        elif response.status in (405, 501) and self.updates and self.description:
+        elif response.status in (405, 501) and self.updates and self.ours:
             self.updates = False
             self._refresh(None)
         else:

@@ -152,11 +152,25 @@ class CallerTests(SessionTestCase):
         self.network.run(0.1)
         self.hang_up()
 
-    def test_refresh_by_reinvite_is_put_to_the_target(self):
-        """Only the target can say whether it goes on with this description."""
+    def test_refresh_by_reinvite_is_answered_and_goes_no_further(self):
+        """RFC 3264 section 8: the same description again changes nothing. So both sides may refresh at once."""
+        _, accepted = self.call(TIMER, b"Session-Expires: 600", answer=(b"Session-Expires: 600;refresher=uas",))
+        for _ in range(3):
+            self.network.run(300)
+            self.trunk.reinvite(OFFER, None, TIMER, b"Session-Expires: 600;refresher=uac")
+            self.office.reinvite(ANSWER, None, TIMER, b"Session-Expires: 600;refresher=uac")
+            for peer in (self.trunk, self.office):
+                answer = peer.expect(200, "INVITE")
+                self.assertEqual(expires(answer), (600, "uac"))
+                peer.ack()
+            self.network.run(0.1)
+        self.assertEqual(answer.sdp, next(one for _, one in self.office.heard if one.sdp).sdp)
+        self.hang_up()
+
+    def test_refresh_by_reinvite_with_a_change_is_put_to_the_target(self):
         self.call(TIMER, b"Session-Expires: 600")
         self.network.run(300)
-        self.trunk.reinvite(OFFER, None, TIMER, b"Session-Expires: 600;refresher=uac")
+        self.trunk.reinvite(sdp(version=2, direction="sendonly"), None, TIMER, b"Session-Expires: 600;refresher=uac")
         self.office.respond(self.office.expect("INVITE"), 200, sdp=ANSWER)
         self.office.expect("ACK")
         self.assertEqual(expires(self.trunk.expect(200)), (600, "uac"))
@@ -316,7 +330,7 @@ class RefresherTests(SessionTestCase):
         """RFC 3261 section 14.1."""
         self.talk_with(NO_UPDATES)
         self.network.run(299.5)
-        self.trunk.reinvite(OFFER, None, TIMER, b"Session-Expires: 600;refresher=uas")
+        self.trunk.reinvite(sdp(version=2, direction="sendonly"), None, TIMER, b"Session-Expires: 600;refresher=uas")
         change = self.office.expect("INVITE")
         self.office.respond(change, 100)
         self.network.run(2)
