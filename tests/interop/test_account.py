@@ -183,7 +183,7 @@ class SoftphoneAccountTests(AccountTestCase):
         await task.deferLater(reactor, 0.5)
         remote.command("resume")
         await caller.succeeds()
-        await phone.writes("terminated")
+        await phone.writes("BYE sip:")
         self.assertEqual((await self.record())["hangup"], "caller")
 
     async def test_killed_engine_comes_back_with_its_phones(self):
