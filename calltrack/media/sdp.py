@@ -190,8 +190,9 @@ class Document:
 
     @property
     def ended(self) -> bool:
-        """Whether its sender itself has given every stream port 0."""
-        return not any(section.fields[1].partition(b"/")[0].strip(b"0") for section in self.sections)
+        """Whether its sender itself has given every stream port 0; one without m-lines ends none."""
+        asked = [section.fields[1].partition(b"/")[0].strip(b"0") for section in self.sections]
+        return bool(asked) and not any(asked)
 
     def reject(self, index: int) -> None:
         """Have the m-line at `index` go out with port 0."""

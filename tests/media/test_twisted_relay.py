@@ -173,13 +173,15 @@ class SessionTests(RelayCase):
         self.offer(session)
         self.assertEqual(ports_in(self.answer(session, sdp=nothing)), [0])
 
-    def test_a_change_without_an_address_is_unusable_and_the_old_description_counts(self) -> None:  # edge case 21
+    def test_a_change_without_address_or_m_line_is_unusable_and_the_old_description_counts(self) -> None:  # 21
         session = self.relay().open("a-call", None)
         shown = self.offer(session)
         self.answer(session)
-        broken = b"".join(line for line in describe(HOST, 4002).splitlines(True) if not line.startswith(b"c="))
-        self.failureResultOf(session.offer("caller", "target-1", broken, HOST, HOST), UnusableSDP)
-        self.failureResultOf(session.answer("target-1", "caller", broken, HOST, HOST), UnusableSDP)
+        whole = describe(HOST, 4002)
+        nowhere, nothing = whole.replace(b"c=IN IP4 127.0.0.1\r\n", b""), whole[: whole.index(b"m=")]
+        for broken in (nowhere, nothing):
+            self.failureResultOf(session.offer("caller", "target-1", broken, HOST, HOST), UnusableSDP)
+            self.failureResultOf(session.answer("target-1", "caller", broken, HOST, HOST), UnusableSDP)
         self.assertEqual(self.offer(session), shown)
 
     def test_a_stream_rejected_in_the_offer_stays_rejected_in_the_answer(self) -> None:  # edge case 31
