@@ -329,13 +329,10 @@ def serialise(start: bytes, lines: list[bytes], body: bytes = b"", *, echo: bool
     """
     head = b"%b\r\n%b\r\nContent-Length: %d\r\n\r\n" % (start, b"\r\n".join(lines), len(body))
     ends = len(lines) + 3
-    if head.count(b"\n") != ends or head.count(b"\r") != ends or _has_nul(head, echo):
+    nul = b"\0" in head and not (echo and head.count(b"\0") == head.count(b"\\\0"))
+    if nul or head.count(b"\n") != ends or head.count(b"\r") != ends:
         raise UnsafeHeader("a header value contains CR, LF or NUL")
     return head + body
-
-
-def _has_nul(head: bytes, quoted_pairs: bool) -> bool:
-    return b"\0" in head and not (quoted_pairs and head.count(b"\0") == head.count(b"\\\0"))
 
 
 def respond(

@@ -83,7 +83,7 @@ class Transports(StreamOwner):
         try:
             for transport, host, port in self._listen:
                 if transport == "udp":
-                    protocol = UDPSocket(self._received_datagram)
+                    protocol = UDPSocket(self.received)
                     opened = self._reactor.listenUDP(port, protocol, interface=host, maxPacketSize=DATAGRAMS)
                     self._udp.append(protocol)
                     _enlarge(opened)
@@ -204,9 +204,6 @@ class Transports(StreamOwner):
         return flow.sent_by
 
     # In
-
-    def _received_datagram(self, data: bytes, flow: Flow) -> None:
-        self.deliver(data, flow)
 
     def received(self, data: bytes, flow: Flow) -> None:
         self.deliver(data, flow)
