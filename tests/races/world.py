@@ -16,6 +16,7 @@ from calltrack.sip.message import Request, Response, parse
 from calltrack.testing.engine import TestEngine, sip_target
 from calltrack.testing.network import Link, MemoryNetwork
 from calltrack.testing.peers import PeerDialog
+from tests.races.laws import Seen, broken
 from tests.races.players import MANNERS, Player
 
 HOSTS = {"caller": "198.51.100.7", "one": "203.0.113.20", "two": "203.0.113.21", "engine": "192.0.2.1"}
@@ -131,10 +132,18 @@ class World:
         taken = engine.calls.counters["calls"]
         if len(engine.ledger.finals) != taken:
             problems.append(f"{taken} calls and {len(engine.ledger.finals)} final records")
+        problems += broken(self._seen())
         if self.setting.lossless:
             problems += self._unanswered()
             problems += self._disagreements()
         return problems
+
+    def _seen(self) -> list[Seen]:
+        seen = []
+        for at, source, destination, data in self.network.trace:
+            outward = source[0] == HOSTS["engine"]
+            seen.append(Seen(at, outward, NAMES[(destination if outward else source)[0]], parse(data)))
+        return seen
 
     def _unanswered(self) -> list[str]:
         return [
@@ -170,6 +179,8 @@ class World:
             elif message.cseq[1] == b"INVITE" and message.status < 200 and not outward:
                 if at < given_up.get(message.call_id, 0.0) and message.call_id not in cancelled:
                     given_up[message.call_id] = float("inf")
+            elif message.cseq[1] == b"INVITE" and message.status >= 300 and not outward:
+                given_up[message.call_id] = 0.0  # that was its final answer
             elif message.cseq[1] == b"INVITE" and 200 <= message.status < 300 and message.contact:
                 if outward or at < given_up.get(message.call_id, 0.0) - 0.2:
                     made.setdefault(tags[0], f"{NAMES[source[0]]} -> {NAMES[destination[0]]}")

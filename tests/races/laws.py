@@ -1,0 +1,101 @@
+"""What every message of the engine must obey, read from the wire alone. Knows messages; nothing of the engine's inside."""
+
+from __future__ import annotations
+
+from typing import Iterable, NamedTuple
+
+from calltrack.sip.message import Message, Request, Response
+
+T4, TIMEOUT = 5.0, 32.0  # seconds: for as long as a transaction stays at least, after an ACK and without one
+
+
+class Seen(NamedTuple):
+    """A message as it was sent: when, by the engine or by `peer`."""
+
+    at: float  # seconds
+    outward: bool  # from the engine
+    peer: str
+    message: Message
+
+
+def broken(seen: Iterable[Seen]) -> list[str]:
+    """Every law that the engine has broken, in words."""
+    seen = list(seen)
+    return [*one_final_answer(seen), *numbers_grow(seen), *nothing_after_bye(seen), *cancel_in_its_time(seen)]
+
+
+def one_final_answer(seen: list[Seen]) -> list[str]:
+    """A request gets one final answer, the same each time it is sent, and nothing provisional after it, for as long as
+    its transaction is there (section 17.2): the same request is a new one after that. 481 makes no transaction."""
+    finals: dict[tuple, tuple[int, float]] = {}
+    problems = []
+    for at, outward, peer, message in seen:
+        if not outward or not isinstance(message, Response):
+            continue
+        key = peer, message.via.branch, message.cseq
+        status, until = finals.get(key, (0, 0.0))
+        if message.status == status:
+            continue
+        if at < until:
+            problems.append(f"{at:.3f} {peer} gets {message.summary} after {status}")
+        elif message.status >= 200 and message.status != 481:
+            acknowledged = message.cseq[1] == b"INVITE" and message.status >= 300
+            finals[key] = message.status, at + (T4 if acknowledged else TIMEOUT)
+    return problems
+
+
+def numbers_grow(seen: list[Seen]) -> list[str]:
+    """The sequence numbers of our requests in a dialog grow by one (section 12.2.1.1), up to its BYE."""
+    last: dict[tuple[bytes, bytes, bytes], int] = {}
+    branches: set[tuple[bytes, bytes]] = set()
+    problems = []
+    for at, outward, peer, message in seen:
+        if not outward or not isinstance(message, Request) or message.method in (b"ACK", b"CANCEL"):
+            continue
+        if (message.via.branch, message.method) in branches:
+            continue
+        branches.add((message.via.branch, message.method))
+        dialog = message.call_id, message.from_.tag, message.to.tag
+        number = message.cseq[0]
+        before = last.get(dialog, last.get((*dialog[:2], b""), 0))
+        if number != before + 1 and not (dialog not in last and number > before) and message.method != b"BYE":
+            problems.append(f"{at:.3f} {peer} gets {message.summary} {number} after {before}")
+        last[dialog] = number
+    return problems
+
+
+def nothing_after_bye(seen: list[Seen]) -> list[str]:
+    """A dialog that the engine has ended, or seen ended, carries no new request of it but ACK (section 15), and BYE
+    again where the peer repeats its 2xx after all is over."""
+    over: set[tuple[bytes, bytes, bytes]] = set()  # Call-ID, our tag, theirs
+    branches: set[tuple[bytes, bytes]] = set()
+    problems = []
+    for at, outward, peer, message in seen:
+        if not outward:
+            continue
+        if isinstance(message, Response):
+            if message.cseq[1] == b"BYE" and message.status == 200:
+                over.add((message.call_id, message.to.tag, message.from_.tag))
+            continue
+        dialog = message.call_id, message.from_.tag, message.to.tag
+        key = message.via.branch, message.method
+        if key not in branches and message.method not in (b"ACK", b"CANCEL", b"BYE") and dialog in over:
+            problems.append(f"{at:.3f} {peer} gets {message.summary} {message.cseq[0]} after BYE")
+        branches.add(key)
+        if message.method == b"BYE":
+            over.add(dialog)
+    return problems
+
+
+def cancel_in_its_time(seen: list[Seen]) -> list[str]:
+    """CANCEL waits for a provisional answer (section 9.1)."""
+    rung: set[bytes] = set()
+    problems = []
+    for at, outward, peer, message in seen:
+        branch = message.via.branch
+        if not outward:
+            if isinstance(message, Response) and message.cseq[1] == b"INVITE" and message.status < 200:
+                rung.add(branch)
+        elif isinstance(message, Request) and message.method == b"CANCEL" and branch not in rung:
+            problems.append(f"{at:.3f} {peer} gets CANCEL before it has answered")
+    return problems
