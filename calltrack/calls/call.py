@@ -255,7 +255,7 @@ class Call:
             return
         self.winner = side
         self.target = attempt.target.label
-        self._hunt.stop()
+        self._hunt = None  # nobody else is rung
         for other in list(self._attempts.values()):
             other.stop(side, ELSEWHERE)
         self._attempts.clear()

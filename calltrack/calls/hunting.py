@@ -34,11 +34,6 @@ class Hunt:
             self._waiting.clear()
         return self._next()
 
-    def stop(self) -> None:
-        """Somebody answered, or the caller gave up: ring nobody else."""
-        self._waiting.clear()
-        self._ringing.clear()
-
     def _next(self) -> list[int]:
         if self._ringing or not self._waiting:
             return []

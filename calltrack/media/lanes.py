@@ -10,6 +10,7 @@ Knows sockets and RTP headers; knows no calls, and the epoll only as what it rep
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from socket import socket
 from struct import Struct
 from typing import TYPE_CHECKING
@@ -53,7 +54,7 @@ class Lane:
         self._seen = self._silent = 0
         self.source: tuple | None = None  # whom the lane is locked to
         self.peer: Lane | None = None  # where to send what arrives here; None: this lane is not read
-        self.receive = sock.recv_into
+        self.receive: Callable[[bytearray], int] | None = None  # while it is locked
         self.send = self._send_to_named
         self.rtp = False
         self.rate = 8000  # Hz
@@ -218,6 +219,7 @@ class Lane:
         self.source = source
         self._trust = trust
         self._silent = 0
+        self.receive = self._sock.recv_into
         self.send = self._sock.send
         self._loop.place(self, self._plain)
         return True

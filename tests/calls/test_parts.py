@@ -65,13 +65,6 @@ class HuntTests(SynchronousTestCase):
         self.assertTrue(hunt.exhausted)
         self.assertEqual(hunt.outcome.sip_code, 404)
 
-    def test_stop_rings_nobody_else(self):
-        hunt = Hunt(2, all_at_once=False)
-        hunt.start()
-        hunt.stop()
-        self.assertEqual(hunt.failed(0, SILENT), [])
-        self.assertTrue(hunt.exhausted)
-
     @given(strategies.integers(0, 6), strategies.booleans(), strategies.lists(strategies.tuples(strategies.integers(0, 6), strategies.sampled_from([BUSY, SILENT, BROKEN, GONE]))))
     def test_nobody_is_rung_twice_and_hunting_ends(self, count, everybody, failures):
         hunt = Hunt(count, everybody)
