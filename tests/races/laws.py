@@ -99,3 +99,38 @@ def cancel_in_its_time(seen: list[Seen]) -> list[str]:
         elif isinstance(message, Request) and message.method == b"CANCEL" and branch not in rung:
             problems.append(f"{at:.3f} {peer} gets CANCEL before it has answered")
     return problems
+
+
+def unacknowledged(seen: list[Seen]) -> list[str]:
+    """Who never acknowledges our 2xx to an INVITE gets BYE in the end (section 13.3.1.4). To be asked when that time is
+    over."""
+    accepted: dict[tuple[bytes, bytes], str] = {}
+    settled: set[tuple[bytes, bytes]] = set()
+    for at, outward, peer, message in seen:
+        dialog = message.call_id, message.to.tag
+        if isinstance(message, Response):
+            if outward and message.cseq[1] == b"INVITE" and 200 <= message.status < 300:
+                accepted.setdefault(dialog, f"{at:.3f} {peer} was told {message.summary}, said no ACK and got no BYE")
+        elif message.method == b"BYE" or (message.method == b"ACK" and not outward):
+            settled.update((dialog, (message.call_id, message.from_.tag)))
+    return [problem for dialog, problem in accepted.items() if dialog not in settled]
+
+
+def repeated_2xx(seen: list[Seen]) -> list[str]:
+    """A 2xx that comes again is acknowledged again (section 13.2.2.4)."""
+    first: dict[tuple, float] = {}
+    last: dict[tuple, tuple[float, str]] = {}
+    acknowledged: dict[tuple, float] = {}
+    for at, outward, peer, message in seen:
+        key = message.call_id, message.from_.tag, message.to.tag, message.cseq[0]
+        if isinstance(message, Request):
+            if outward and message.method == b"ACK":
+                acknowledged[key] = at
+        elif not outward and message.cseq[1] == b"INVITE" and 200 <= message.status < 300:
+            if at < first.setdefault(key, at) + TIMEOUT - 1:
+                last[key] = at, peer
+    return [
+        f"{at:.3f} {peer} repeats its 2xx and hears nothing"
+        for key, (at, peer) in last.items()
+        if at > first[key] and key in acknowledged and acknowledged[key] < at
+    ]

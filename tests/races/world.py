@@ -16,7 +16,7 @@ from calltrack.sip.message import Request, Response, parse
 from calltrack.testing.engine import TestEngine, sip_target
 from calltrack.testing.network import Link, MemoryNetwork
 from calltrack.testing.peers import PeerDialog
-from tests.races.laws import Seen, broken
+from tests.races.laws import Seen, broken, repeated_2xx, unacknowledged
 from tests.races.players import MANNERS, Player
 
 HOSTS = {"caller": "198.51.100.7", "one": "203.0.113.20", "two": "203.0.113.21", "engine": "192.0.2.1"}
@@ -77,8 +77,7 @@ class World:
                 else:
                     self.players[step.who].play(step.what, step.how)
                 self.network.run(step.wait)
-            self._run_out()
-            problems = self._problems()
+            problems = [*self._run_out(), *self._problems()]
         except Broken:
             raise
         except Exception as error:
@@ -99,8 +98,9 @@ class World:
         elif step.what == "unusable":
             engine.relay.failures[("offer", "answer")[step.how % 2]].append(UnusableSDP("told to"))
 
-    def _run_out(self) -> None:
-        """Wait until nobody waits for anything; then the caller hangs up what is left, as it should."""
+    def _run_out(self) -> list[str]:
+        """Wait until nobody waits for anything; then the caller hangs up what is left, as it should. Returns what
+        should not have been left."""
         engine, network, caller = self.engine, self.network, self.players["caller"]
         network.link(HOSTS["engine"], HOSTS["caller"], Link())
         for name in ("one", "two"):
@@ -108,10 +108,12 @@ class World:
         for player in self.players.values():
             player.manners = WELL
         network.run(2 * RING_TIME + 3 * engine.sip.timeout)
+        problems = unacknowledged(self._seen())
         for dialog in self._dialogs_of_the_caller():
             caller.bye(dialog)
             network.run(0.1)
         network.run(2 * engine.sip.timeout)
+        return problems
 
     def _dialogs_of_the_caller(self) -> list[PeerDialog]:
         """One for every 2xx that the engine has answered its INVITEs with."""
@@ -136,6 +138,7 @@ class World:
         if self.setting.lossless:
             problems += self._unanswered()
             problems += self._disagreements()
+            problems += repeated_2xx(self._seen())
         return problems
 
     def _seen(self) -> list[Seen]:
