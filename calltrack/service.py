@@ -83,7 +83,7 @@ def spare_the_collector() -> None:
     """Let Python's cycle collector look at what is new, rarely at everything. Transactions linger 32 s by the
     RFC, so at hundreds of calls a second a full collection would find nothing and stop the engine for 300 ms."""
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(50_000, 200, 1000)
 
 
 class CalltrackService(Service):
