@@ -17,6 +17,7 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
+from twisted.web.resource import IResource
 
 from calltrack import __version__
 from calltrack.calls.engine import CallEngine
@@ -36,6 +37,7 @@ from calltrack.storage.url import Stores, open_stores
 from calltrack.timers import Timers
 from calltrack.tracking.routing import CachedScenarioSource
 from calltrack.web.health import HealthPage
+from calltrack.web.site import put_together
 
 log = Logger()
 
@@ -169,7 +171,7 @@ class CalltrackService(Service):
         self.transports.start()
         web = self.settings.web.listen
         try:
-            self._web = self.reactor.listenTCP(web.port, HealthPage(self.facts).site(), interface=web.host)
+            self._web = self.reactor.listenTCP(web.port, put_together(self.resources()), interface=web.host)
         except CannotListenError:
             self.transports.stop()
             raise
@@ -240,6 +242,10 @@ class CalltrackService(Service):
 
         look(None)
         return quiet
+
+    def resources(self) -> dict[bytes, IResource]:
+        """What the web answers, by first path segment."""
+        return {b"health": HealthPage(self.facts).app.resource()}
 
     def facts(self) -> dict[str, Any]:
         """What `/health` tells."""

@@ -7,7 +7,6 @@ from typing import Any, Callable
 import msgspec
 from klein import Klein
 from twisted.web.iweb import IRequest
-from twisted.web.server import Site
 
 
 class HealthPage:
@@ -23,9 +22,3 @@ class HealthPage:
         request.setHeader(b"content-type", b"application/json")
         request.setHeader(b"cache-control", b"no-store")
         return msgspec.json.encode({"status": "ok", **self._facts()})
-
-    def site(self) -> Site:
-        site = Site(self.app.resource(), timeout=10)
-        site.displayTracebacks = False
-        site.log = lambda request: None  # a line for each question of a load balancer would drown the calls
-        return site

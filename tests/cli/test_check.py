@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from calltrack import config
 from calltrack.cli import check, probe
+from calltrack.config.sections import StorageSettings
 from calltrack.errors import TransportFailure, Unresolvable
 from calltrack.storage.spool import Spool
 from calltrack.storage.url import open_stores
@@ -92,7 +93,7 @@ def _deferred(coroutine):
 
 class DatabaseVerdictTests(TestCase):
     def settings(self, path):
-        return replace(config.defaults(), storage=config.StorageSettings(url=f"sqlite:{path}"))
+        return replace(config.defaults(), storage=StorageSettings(url=f"sqlite:{path}"))
 
     async def test_file_that_is_not_there_yet_is_good_and_is_not_made(self):
         path = self.mktemp()

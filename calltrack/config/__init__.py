@@ -1,0 +1,135 @@
+"""Text of a configuration file -> frozen settings, all errors at once.
+
+Knows syntax, and how sections limit each other; what stands in a section, `config.sections` says. Opens, resolves and
+binds nothing: a port in use or an unreachable database is the service's to report.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from typing import Any
+
+from calltrack import checks
+from calltrack.calls.settings import TrunkSettings
+from calltrack.checks import Check
+from calltrack.errors import ConfigErrors
+from calltrack.registrar.settings import RegistrarSettings
+from calltrack.config.sections import SECTIONS, TRUNK, Settings, SIPSettings, TLSSettings
+
+
+def defaults() -> Settings:
+    """What holds without a configuration file."""
+    return Settings()
+
+
+def load(text: str, source: str = "calltrack.toml") -> Settings:
+    """The settings that the TOML `text` gives; `source` names it in a syntax error.
+
+    Raises ConfigErrors with everything that is wrong, one sentence an entry.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigErrors([f"{source}: {error}"]) from None
+    errors: list[str] = []
+    sections: dict[str, Any] = {}
+    for name, table in document.items():
+        if name == "trunk":
+            sections["trunks"] = _trunks(table, errors)
+        elif name not in SECTIONS:
+            errors.append(_unknown(f"[{_key(name)}]", "section", name, [*SECTIONS, "trunk"]))
+        elif not isinstance(table, dict):
+            errors.append(f"[{name}]: {checks.shown(table)} is no section; write [{name}] and its keys below")
+        else:
+            kind, known = SECTIONS[name]
+            sections[name] = kind(**_values(table, known, f"[{name}]", errors))
+    sip: SIPSettings | None = sections.get("sip")
+    if sip and sip.t2 < sip.t1:
+        errors.append(f"[sip] t2: {sip.t2:g} is less than t1, which is {sip.t1:g} (seconds)")
+    if sip and 0 < sip.session_expires < sip.min_se:
+        errors.append(f"[sip] session_expires: {sip.session_expires} is less than min_se, which is {sip.min_se} (seconds)")
+    tls = sections.get("tls", TLSSettings())
+    place = next((place for place in (sip.listen if sip else ()) if place.transport == "tls"), None)
+    for key in ("certificate", "key"):
+        if not getattr(tls, key) and (place or tls.certificate or tls.key) and not _has_error(errors, f"[tls] {key}:"):
+            errors.append(f"[tls] {key}: is missing" + (f", but [sip] listen has {place}" if place else ""))
+    registrar = sections.get("registrar", RegistrarSettings())
+    for key in ("max_expires", "default_expires"):
+        if getattr(registrar, key) < registrar.min_expires:
+            given, least = getattr(registrar, key), registrar.min_expires
+            errors.append(f"[registrar] {key}: {given} is less than min_expires, which is {least} (seconds)")
+    if errors:
+        raise ConfigErrors(errors)
+    return Settings(**sections)
+
+
+def _values(table: dict[str, Any], known: dict[str, Check], where: str, errors: list[str]) -> dict[str, Any]:
+    """The values of a section that pass their checks; the others go to `errors`."""
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in known:
+            errors.append(_unknown(f"{where} {_key(key)}", "key", key, list(known)))
+            continue
+        try:
+            values[key] = known[key](value)
+        except ValueError as error:
+            errors.append(f"{where} {key}: {error}")
+    return values
+
+
+def _has_error(errors: list[str], start: str) -> bool:
+    return any(error.startswith(start) for error in errors)
+
+
+def _unknown(where: str, what: str, name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+    return f"{where}: unknown {what}; {hint}"
+
+
+def _key(name: str) -> str:
+    """A key as TOML would spell it, on one line."""
+    return name if name and name.replace("_", "").replace("-", "").isalnum() else checks.shown(name)
+
+
+def _trunks(tables: Any, errors: list[str]) -> tuple[TrunkSettings, ...]:
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        errors.append("[trunk]: trunks are a list; write [[trunk]]")
+        return ()
+    trunks: list[TrunkSettings] = []
+    for position, table in enumerate(tables, 1):
+        name = table.get("name")
+        where = (
+            f'[[trunk]] "{name}"' if isinstance(name, str) and name.isprintable() else f"[[trunk]] number {position}"
+        )
+        before = len(errors)
+        values = _values(table, TRUNK, where, errors)
+        if "name" not in table:
+            errors.append(f"{where} name: is missing")
+        if len(errors) == before:
+            trunk = TrunkSettings(**values)
+            errors.extend(f"{where} {error}" for error in _trunk_errors(trunk, trunks))
+            trunks.append(trunk)
+    return tuple(trunks)
+
+
+def _trunk_errors(trunk: TrunkSettings, others: list[TrunkSettings]) -> list[str]:
+    """What is wrong with a trunk whose single values are right, beside the trunks above it."""
+    errors = []
+    if not trunk.sources and not trunk.outbound:
+        errors.append("sources: is missing; a trunk without sources and outbound carries no call")
+    if (trunk.username or trunk.password) and not trunk.outbound:
+        errors.append("outbound: is missing, but there is a username or password for it")
+    if bool(trunk.username) != bool(trunk.password):
+        errors.append("username: username and password go together")
+    for other in others:
+        if other.name == trunk.name:
+            errors.append("name: another trunk has it already")
+        for source in trunk.sources:
+            errors.extend(
+                f'sources: {source} overlaps {theirs} of trunk "{other.name}"; a call\'s source must tell its trunk'
+                for theirs in other.sources
+                if source.version == theirs.version and source.overlaps(theirs)
+            )
+    return errors

@@ -1,0 +1,148 @@
+"""Every section of the configuration and its keys: defaults, units, limits. Sections belong to the packages they
+configure; those of no package stand here. Knows no file and no syntax."""
+
+from __future__ import annotations
+
+import msgspec
+
+from calltrack import checks
+from calltrack.calls.settings import CallsSettings, TrunkSettings
+from calltrack.checks import Check, HostPort, Listen
+from calltrack.media.settings import MediaSettings
+from calltrack.registrar.settings import RegistrarSettings
+
+
+class SIPSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``[sip]``: where SIP listens and how it is timed."""
+
+    listen: tuple[Listen, ...] = (Listen("udp", "0.0.0.0", 5060), Listen("tcp", "0.0.0.0", 5060))
+    domain: str = "calltrack.local"  # AOR domain and digest realm
+    advertise: str = ""  # address literal peers reach us at; "" = the local address of the flow
+    t1: float = 0.5  # seconds: round-trip estimate (RFC 3261 section 17.1.1.1)
+    t2: float = 4.0  # seconds: longest retransmission interval
+    t4: float = 5.0  # seconds: longest life of a message in the network
+    session_expires: int = 1800  # seconds that a session lasts without a refresh (RFC 4028); 0 = not asked for
+    min_se: int = 90  # seconds: shorter ones are refused with 422
+    ping: float = 30.0  # seconds from one OPTIONS to the next, to each outbound trunk; 0 = none
+    ping_targets: bool = False  # whether outside targets are asked too
+
+
+class TLSSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``[tls]``: what TLS listens with. The files are opened by the service."""
+
+    certificate: str = ""  # PEM file: the certificate and its chain
+    key: str = ""  # PEM file: the private key
+
+
+class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``[storage]``: where the catalog and the call records are kept."""
+
+    url: str = "sqlite:calltrack.db"  # "sqlite:FILE" or "memory:"
+    spool: str = ""  # directory that keeps records while the database is away; "" = FILE-spool
+
+
+class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``[web]``: where HTTP listens."""
+
+    listen: HostPort = HostPort("127.0.0.1", 8080)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be configured."""
+
+    sip: SIPSettings = SIPSettings()
+    tls: TLSSettings = TLSSettings()
+    media: MediaSettings = MediaSettings()
+    calls: CallsSettings = CallsSettings()
+    registrar: RegistrarSettings = RegistrarSettings()
+    storage: StorageSettings = StorageSettings()
+    web: WebSettings = WebSettings()
+    trunks: tuple[TrunkSettings, ...] = ()
+
+
+SECTIONS: dict[str, tuple[type, dict[str, Check]]] = {
+    "sip": (
+        SIPSettings,
+        {
+            "listen": checks.each(checks.listen, empty=False),
+            "domain": checks.host_name,
+            "advertise": checks.address_literal,
+            "t1": checks.number(0.01, 5, "seconds"),
+            "t2": checks.number(0.05, 60, "seconds"),
+            "t4": checks.number(0.05, 60, "seconds"),
+            "session_expires": checks.whole(0, 86400),
+            "min_se": checks.whole(90, 86400),
+            "ping": checks.number(0, 3600, "seconds"),
+            "ping_targets": checks.flag,
+        },
+    ),
+    "tls": (
+        TLSSettings,
+        {
+            "certificate": checks.some_text,
+            "key": checks.some_text,
+        },
+    ),
+    "media": (
+        MediaSettings,
+        {
+            "relay": checks.one_of("twisted"),
+            "listen": checks.each(checks.address_literal, alone=True, empty=False),
+            "advertise": checks.each(checks.address_literal, alone=True),
+            "ports": checks.port_range,
+            "timeout": checks.number(0, 86400, "seconds"),
+            "quarantine": checks.number(0, 3600, "seconds"),
+        },
+    ),
+    "calls": (
+        CallsSettings,
+        {
+            "lookup_budget": checks.number(0.01, 5, "seconds"),
+            "max_calls": checks.whole(0, 1_000_000),
+            "stop_time": checks.number(0.1, 60, "seconds"),
+            "header_prefix": checks.header_prefix,
+        },
+    ),
+    "registrar": (
+        RegistrarSettings,
+        {
+            "domains": checks.each(checks.host_name, alone=True),
+            "min_expires": checks.whole(1, 3600),
+            "max_expires": checks.whole(1, 604800),
+            "default_expires": checks.whole(1, 604800),
+            "max_contacts": checks.whole(1, 1000),
+            "nat_keepalive": checks.number(0, 300, "seconds"),
+            "require_public_source": checks.flag,
+        },
+    ),
+    "storage": (
+        StorageSettings,
+        {
+            "url": checks.store_url,
+            "spool": checks.some_text,
+        },
+    ),
+    "web": (
+        WebSettings,
+        {
+            "listen": checks.host_port,
+        },
+    ),
+}
+
+TRUNK: dict[str, Check] = {
+    "name": checks.some_text,
+    "sources": checks.each(checks.network),
+    "number_from": checks.one_of("request-uri", "to", "p-called-party-id", "diversion"),
+    "country": checks.country,
+    "outbound": checks.next_hop,
+    "username": checks.some_text,
+    "password": checks.text,
+    "realm": checks.some_text,
+    "max_calls": checks.whole(0, 1_000_000),
+    "max_rate": checks.number(0, 100_000, "calls a second"),
+    "caller_id": checks.shown_number,
+    "number_format": checks.one_of("plus", "digits", "national"),
+    "trust_identity": checks.flag,
+    "pass_diversion": checks.flag,
+}
