@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import calltrack
 from calltrack import config
+from calltrack.checks import HostPort, Listen
 from calltrack.errors import ConfigErrors
 
 EXAMPLE = Path(calltrack.__file__).parents[1] / "etc" / "calltrack.toml"
@@ -89,8 +90,8 @@ class LoadTests(SynchronousTestCase):
 
     def test_listen_addresses_of_both_families(self):
         sip = config.load('[sip]\nlisten = ["udp:[::1]:0", "TCP:127.0.0.1:5070"]').sip
-        self.assertEqual(sip.listen, (config.Listen("udp", "::1", 0), config.Listen("tcp", "127.0.0.1", 5070)))
-        self.assertEqual(config.load('[web]\nlisten = "[::1]:0"').web.listen, config.HostPort("::1", 0))
+        self.assertEqual(sip.listen, (Listen("udp", "::1", 0), Listen("tcp", "127.0.0.1", 5070)))
+        self.assertEqual(config.load('[web]\nlisten = "[::1]:0"').web.listen, HostPort("::1", 0))
 
     def test_media_addresses_alone_or_in_a_list(self):
         self.assertEqual(config.load('[media]\nlisten = "::"').media.listen, ("::",))
