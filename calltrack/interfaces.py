@@ -28,7 +28,17 @@ class IScenarioSource(Interface):
 
 
 class IMediaRelay(Interface):
-    """Carries the media of calls between their parties, so that neither sees the other's address."""
+    """Carries the media of calls between their parties, so that neither sees the other's address. Calls are
+    opened between `start` and `stop` only."""
+
+    def start():
+        """Make ready for calls. Fires with None when calls can be opened. What a relay needs from outside and
+        cannot have (a privilege, a node that answers) is logged and does not fail the start: it carries what it
+        can, and `open` says what it cannot."""
+
+    def stop():
+        """Close every session and give everything back. Fires with None when that is done; idempotent, and never
+        fails."""
 
     def open(call_id: str, on_timeout):
         """A new `IMediaSession` for one call. `on_timeout()` is called once, from the reactor, when a
@@ -64,12 +74,29 @@ class IMediaSession(Interface):
     def drop(party: str):
         """Forget a party that did not get the call. Unknown names are ignored."""
 
+    def tap(observer):
+        """From now on tell `observer` (an `IMediaTap`; None: nobody any longer) of every RTP packet of the call's
+        audio that is relayed, until the session is closed. One observer at a time, a new one takes the place of
+        the old. May be called at any time before `close`, also before there is a target. Sessions that were
+        never tapped pay nothing for it. A relay that records by itself raises MediaUnavailable."""
+
     def figures():
         """The `MediaFigures` up to now."""
 
     def close():
         """Stop relaying, give the ports back (after quarantine), return the final `MediaFigures`.
         Idempotent; later calls return the same figures."""
+
+
+class IMediaTap(Interface):
+    """Hears the packets of one call, to record them."""
+
+    def packet(party: str, data: bytes, at: float):
+        """`party`, "caller" or "target" (whichever target the caller hears then), has sent `data`: one datagram
+        with an RTP header (RFC 3550; at least 12 bytes, version 2, no RTCP), otherwise as it came, so all else
+        in it may be hostile. `at`: seconds of the monotonic clock, when it was read; packets are told in the
+        order they are relayed. Must return at once, and must not raise: an observer that does is
+        logged and told nothing more, and the call goes on."""
 
 
 class ICallRecordStore(Interface):

@@ -24,7 +24,7 @@ from calltrack.calls.engine import CallEngine
 from calltrack.calls.pings import Pings
 from calltrack.config import Settings, defaults, load
 from calltrack.errors import ConfigErrors, StoreUnavailable
-from calltrack.media.relay import TwistedRelay
+from calltrack.media.relays import make_relay
 from calltrack.registrar.registrar import Registrar
 from calltrack.sip.agent import Agent
 from calltrack.sip.resolver import system_resolver
@@ -106,7 +106,7 @@ class CalltrackService(Service):
         sip = settings.sip
         certificate = ServerCertificate(settings.tls.certificate, settings.tls.key)
         self.transports = Transports(reactor, self.timers, sip.listen, sip.advertise, certificate)
-        self.relay = TwistedRelay(reactor, settings.media)
+        self.relay = make_relay(reactor, settings.media)
         self.scenarios = CachedScenarioSource(self.stores.catalog, reactor, settings.calls.header_prefix)
         spool = settings.storage.spool or self.stores.spool_path
         self.ledger = Ledger(self.stores.records, reactor, spool, interval=BATCH_TIME)
@@ -194,7 +194,7 @@ class CalltrackService(Service):
         await self.scenarios.start()
         await self.registrar.start()
         self.ledger.recover().addCallbacks(_tell_recovered, _tell_unrecovered)
-        self.relay.start()
+        await self.relay.start()
         if not self.settings.trunks:
             log.warn("no [[trunk]] is configured: every call is refused with 403 until one lists its provider")
         spare_the_collector()
@@ -224,7 +224,7 @@ class CalltrackService(Service):
         self.scenarios.stop()
         yield self.registrar.stop()
         yield self.ledger.stop()
-        self.relay.stop()
+        yield self.relay.stop()
         yield self.transports.stop()
         self.stores.close()
 

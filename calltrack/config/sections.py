@@ -8,7 +8,7 @@ import msgspec
 from calltrack import checks
 from calltrack.calls.settings import CallsSettings, TrunkSettings
 from calltrack.checks import Check, HostPort, Listen
-from calltrack.media.settings import MediaSettings
+from calltrack.media.settings import RELAYS, MediaSettings
 from calltrack.registrar.settings import RegistrarSettings
 
 
@@ -86,7 +86,7 @@ SECTIONS: dict[str, tuple[type, dict[str, Check]]] = {
     "media": (
         MediaSettings,
         {
-            "relay": checks.one_of("twisted"),
+            "relay": checks.one_of(*RELAYS),
             "listen": checks.each(checks.address_literal, alone=True, empty=False),
             "advertise": checks.each(checks.address_literal, alone=True),
             "ports": checks.port_range,

@@ -21,11 +21,18 @@ from calltrack.media.sockets import MOST_QUEUED, bind, disconnect, drain, overfl
 if TYPE_CHECKING:
     from calltrack.media.loop import PacketLoop
 
+    Buffer = bytes | bytearray
+
 _HEADER = Struct(">2xHII")  # sequence number, timestamp, SSRC (RFC 3550 section 5.1)
 _LARGEST = 65535  # bytes of a datagram, rounded up
 _MAX_DROPOUT = 3000  # RFC 3550 A.1: a jump ahead that is still loss
 _MAX_MISORDER = 100  # RFC 3550 A.1: a jump back that is still reordering
 _SILENT_CHECKS = 2  # checks without a packet after which a neighbour of the source may replace it
+
+
+def is_rtp(packet: Buffer, size: int) -> bool:
+    """Whether the first `size` bytes are RTP; what else comes to such a port is RTCP (RFC 5761), STUN and DTLS."""
+    return size >= _HEADER.size and packet[0] >> 6 == 2 and not 192 <= packet[1] <= 223
 
 
 class Lane:
@@ -38,7 +45,7 @@ class Lane:
 
     __slots__ = (
         "arrived", "bytes", "fd", "jitter", "lost", "next_sequence", "packets", "peer", "rate", "receive", "rtp",
-        "send", "source", "strangers", "timestamp", "_door", "_latch", "_leader", "_loop", "_seen", "_silent", "_sock",
+        "send", "source", "strangers", "tap", "timestamp", "_door", "_latch", "_leader", "_loop", "_seen", "_silent", "_sock",
         "_ssrc", "_trust",
     )  # fmt: skip
 
@@ -56,6 +63,7 @@ class Lane:
         self.peer: Lane | None = None  # where to send what arrives here; None: this lane is not read
         self.receive: Callable[[bytearray], int] | None = None  # while it is locked
         self.send = self._send_to_named
+        self.tap: Callable[[bytes, float], None] | None = None  # told of each packet that is RTP, see `observe`
         self.rtp = False
         self.rate = 8000  # Hz
         self.packets = self.bytes = self.strangers = self.lost = 0
@@ -110,10 +118,17 @@ class Lane:
         self.send = self._send_to_named
         self._loop.place(self, False)
 
+    def observe(self, tap: Callable[[bytes, float], None] | None) -> None:
+        """Tell `tap` of each RTP packet from now on. A lane with a tap is off the plain path."""
+        if tap is not self.tap:
+            self.tap = tap
+            self._loop.place(self, self._plain)
+
     def close(self) -> None:
         """Stop for good; the socket is its owner's to close."""
         self.part()
         self._close_door()
+        self.tap = None
         self.send = None  # a method of our own: a closed lane is freed without the garbage collector
 
     def count_strangers(self) -> int:
@@ -143,8 +158,8 @@ class Lane:
 
     def resync(self, packet, size: int, now: float) -> None:
         """A packet of a locked RTP lane is not the one expected next: count what is lost (RFC 3550 A.1, A.3), or
-        begin anew with a new source. RTCP on the same port (RFC 5761), STUN and DTLS are left out."""
-        if size < _HEADER.size or packet[0] >> 6 != 2 or 192 <= packet[1] <= 223:
+        begin anew with a new source. What is no RTP is left out."""
+        if not is_rtp(packet, size):
             return
         sequence, timestamp, ssrc = _HEADER.unpack_from(packet)
         ahead = (sequence - self.next_sequence) & 0xFFFF
@@ -193,7 +208,7 @@ class Lane:
 
     @property
     def _plain(self) -> bool:
-        return self.rtp and self.source is not None
+        return self.rtp and self.source is not None and self.tap is None
 
     def _trust_in(self, source: tuple, now: float) -> int:
         """How far `source` is trusted to be the first on an open lane."""
@@ -241,6 +256,8 @@ class Lane:
         self.bytes += len(packet)
         if self.rtp:
             self.resync(packet, len(packet), now)
+        if self.tap is not None and is_rtp(packet, len(packet)):
+            self.tap(packet, now)
         try:
             self.peer.send(packet)
         except OSError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -28,7 +29,7 @@ _log = Logger()
 
 @implementer(IMediaRelay)
 class TwistedRelay:
-    """`start()` before the first call, `stop()` after the last; both at once, neither answers with a Deferred."""
+    """See IMediaRelay. `start` and `stop` are done when they return."""
 
     def __init__(self, reactor, settings: MediaSettings, clock=None) -> None:
         """`reactor`: IReactorFDSet and IReactorTime. `clock`: the IReactorTime of timeouts and quarantine when it
@@ -44,12 +45,13 @@ class TwistedRelay:
         self._checking.clock = self.clock
         self._session_id = random.getrandbits(31)
 
-    def start(self) -> None:
+    def start(self) -> Deferred[None]:
         self.loop.start()
         checking = self._checking.start(_CHECK, now=False)
         checking.addErrback(lambda failure: _log.failure("silent streams are no longer looked at", failure))
+        return succeed(None)
 
-    def stop(self) -> None:
+    def stop(self) -> Deferred[None]:
         """Close what is open: every session, and the ports in quarantine."""
         for session in list(self._sessions):
             session.close()
@@ -57,6 +59,7 @@ class TwistedRelay:
             self._checking.stop()
             self.loop.stop()
         self.ports.close()
+        return succeed(None)
 
     def open(self, call_id: str, on_timeout: Callable[[], object] | None) -> Session:
         if not self._checking.running:

@@ -6,13 +6,15 @@ Knows offers and answers (RFC 3264) and the media timeout; knows no SIP, and soc
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from calltrack.errors import MediaUnavailable, UnusableSDP
-from calltrack.interfaces import IMediaSession
+from calltrack.interfaces import IMediaSession, IMediaTap
 from calltrack.media.lanes import Lane
 from calltrack.media.ports import PortPair
 from calltrack.media.sdp import Document, Origin, Section
@@ -23,17 +25,20 @@ if TYPE_CHECKING:
 
 CALLER = "caller"
 
+_log = Logger()
+
 
 class Stream:
     """One m-line towards one party: a port pair, its two lanes, and what the party last said about it."""
 
-    __slots__ = ("active", "held", "mux", "pair", "rtcp", "rtp")
+    __slots__ = ("active", "audio", "held", "mux", "pair", "rtcp", "rtp")
 
     def __init__(self, pair: PortPair, relay: TwistedRelay) -> None:
         self.pair = pair
         self.rtp = Lane(pair.rtp, relay.loop)
         self.rtcp = Lane(pair.rtcp, relay.loop, leader=self.rtp)
         self.active = False
+        self.audio = False
         self.held = False
         self.mux = False
 
@@ -46,6 +51,7 @@ class Stream:
         self.active = section.port != 0
         self.held = section.held
         self.mux = section.mux
+        self.audio = section.rtp and section.fields[0] == b"audio"
         if not self.active or section.silenced:
             return
         if self.rtp.describe((section.host, section.port), signalling, section.rtp, rate):
@@ -158,6 +164,11 @@ class Party:
         for stream in self.streams.values():
             stream.part()
 
+    def observe(self, tap: Callable[[bytes, float], None] | None) -> None:
+        """Tell `tap` of the RTP of what is audio now."""
+        for stream in self.streams.values():
+            stream.rtp.observe(tap if stream.audio else None)
+
     def close(self, now: float) -> None:
         for stream in self.streams.values():
             self._relay.ports.give_back(stream.pair, stream.close(), now)
@@ -176,6 +187,7 @@ class Session:
         "_quiet_since",
         "_relay",
         "_seen",
+        "_tap",
         "call_id",
         "connected",
         "final",
@@ -192,6 +204,7 @@ class Session:
         self.final: MediaFigures | None = None
         self._seen = -1
         self._quiet_since = 0.0
+        self._tap: IMediaTap | None = None
 
     # IMediaSession
 
@@ -216,6 +229,11 @@ class Session:
         if party in self._parties:
             self._forget(party)
 
+    def tap(self, observer: IMediaTap | None) -> None:
+        if self.final is None:
+            self._tap = observer
+            self._observe()
+
     def figures(self) -> MediaFigures:
         if self.final is not None:
             return self.final
@@ -228,6 +246,7 @@ class Session:
     def close(self) -> MediaFigures:
         if self.final is None:
             self.final = self.figures()
+            self._tap = None
             for name in list(self._parties):
                 self._forget(name)
             self._relay.forget(self)
@@ -306,6 +325,21 @@ class Session:
             for index, stream in self._parties[CALLER].streams.items():
                 if index in others:
                     stream.join(others[index])
+        if self._tap is not None:
+            self._observe()
+
+    def _observe(self) -> None:
+        """Let the tap hear the two parties that hear each other; of the others nothing is relayed."""
+        for name, said in ((CALLER, CALLER), (self._heard, "target")):
+            if name in self._parties:
+                self._parties[name].observe(partial(self._tell, said) if self._tap is not None else None)
+
+    def _tell(self, party: str, packet: bytes, at: float) -> None:
+        try:
+            self._tap.packet(party, packet, at)
+        except Exception:
+            _log.failure("what listens to call {call} failed and hears no more of it; the call goes on", call=self.call_id)
+            self.tap(None)
 
     def _forget(self, name: str) -> None:
         self._parties.pop(name).close(self._relay.clock.seconds())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
+RELAYS = ("twisted",)  # the names that `relays` has a relay for
+
 
 class MediaSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``[media]``: where the relay's ports are and how long it waits."""
 
-    relay: str = "twisted"  # a plugin's name
+    relay: str = "twisted"  # one of RELAYS
     listen: tuple[str, ...] = ("0.0.0.0",)  # address literals, at most one of each family
     advertise: tuple[str, ...] = ()  # address literals written into descriptions; () = those packets leave from
     ports: tuple[int, int] = (20000, 29999)  # first and last, both included

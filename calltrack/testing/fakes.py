@@ -83,6 +83,12 @@ class FakeRelay:
         self.clock = clock
         self._port = 20_000
 
+    def start(self) -> defer.Deferred[None]:
+        return defer.succeed(None)
+
+    def stop(self) -> defer.Deferred[None]:
+        return defer.succeed(None)
+
     def open(self, call_id: str, on_timeout: Any) -> FakeMediaSession:
         assert call_id and callable(on_timeout)
         assert all(session.call_id != call_id for session in self.sessions), f"{call_id} has a session already"
@@ -113,6 +119,7 @@ class FakeMediaSession:
         self.allowed: list[tuple[str, ...]] = []
         self.closed = False
         self.connected = ""
+        self.observer: Any = None  # what taps it
         self._relay = relay
         self._offered: set[tuple[str, str]] = set()  # (who offered, to whom), unanswered
         self._ports: dict[tuple[str, int], int] = {}
@@ -143,6 +150,10 @@ class FakeMediaSession:
     def drop(self, party: str) -> None:
         assert not self.closed and party != "caller"
         self.said.append(("drop", party))
+
+    def tap(self, observer: Any) -> None:
+        assert not self.closed
+        self.observer = observer
 
     def figures(self) -> MediaFigures:
         return MediaFigures()
