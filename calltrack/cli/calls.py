@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from calltrack.cli.environment import Environment
@@ -56,8 +58,10 @@ def show(environment: Environment, call: str, as_json: bool) -> None:
         print_json(fields)
         return
     attribution, media = fields.pop("attribution"), fields.pop("media")
-    ladder = fields.pop("ladder")
+    ladder, recording = fields.pop("ladder"), fields.pop("recording")
     fields |= {"visit": attribution["visit"], "marker": attribution["marker"], "attributed by": attribution["reason"]}
+    if recording:
+        fields["recording"] = _in_words(recording)
     print_fields(fields.items())
     click.echo()
     columns = ("media of", "packets", "bytes", "lost", "jitter (ms)", "strangers")
@@ -86,6 +90,13 @@ def _row(record: CallRecord) -> tuple:
         record.attribution.marker,
         record.reason,
     )
+
+
+def _in_words(recording: dict[str, Any]) -> str:
+    """A recording on one line."""
+    names = " and ".join(name for name in (recording["name"], recording["capture"]) if name)
+    reason = f" ({recording['reason']})" if recording["reason"] else ""
+    return f"{recording['state']}{reason}, {recording['seconds']:.1f} s" + (f": {names}" if names else "")
 
 
 def _check_id(call: str) -> None:

@@ -31,6 +31,7 @@ def _options(command: Callable) -> Callable:
             click.option("--ring", type=click.Choice(["in-order", "all"]), help="One after another, or all at once."),
             click.option("--ring-time", type=float, metavar="SECONDS", help="How long a target rings: 1 to 300."),
             click.option("--max-calls", type=int, help="Calls at once to a target; 0 = no limit."),
+            click.option("--record/--no-record", default=None, help="Record the calls: tell callers and office so."),
             click.option("--allow", multiple=True, metavar="CODEC", help="Offer these codecs only; may be repeated."),
             click.option(
                 "--request-user",

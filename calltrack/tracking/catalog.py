@@ -82,18 +82,19 @@ class Catalog:
         max_calls: int = DEFAULT_TARGET_CALLS,
         allow: Sequence[str] = (),
         addressing: Addressing = Addressing(),
+        record: bool = False,
     ) -> Scenario:
         """A new static scenario. `static`: the channel's marker, cleaned of what is unsafe and cut at 255
         bytes; `forwards`: targets in ringing order, as `parse_target` reads them. The rest holds for each
         target: `ring_time` in seconds, `max_calls` at once (0 = no limit), `allow`: codec names, most
-        wanted first (none = as offered)."""
+        wanted first (none = as offered). `record`: whether its calls are recorded."""
         targets = read_targets(forwards, ring_time=ring_time, max_calls=max_calls, allow=allow, addressing=addressing)
         scenario = Scenario(id=0, project=project, name="")
-        changes = {"name": name, "marker": static, "targets": targets, "ring": ring}
+        changes = {"name": name, "marker": static, "targets": targets, "ring": ring, "record": record}
         return await self._store.add_scenario(_changed(scenario, changes, _SCENARIO_RULES))
 
     async def edit_scenario(self, scenario: int, **changes: Any) -> Scenario:
-        """Change fields of a scenario: name, marker, targets (of `read_targets`), ring, enabled; or, of all
+        """Change fields of a scenario: name, marker, targets (of `read_targets`), ring, enabled, record; or, of all
         its targets, ring_time, max_calls, allow, addressing."""
         current = await self.scenario(scenario)
         of_targets = {key: changes.pop(key) for key in _TARGET_RULES if key in changes}
@@ -263,7 +264,14 @@ _PROJECT_RULES = {
     "max_rate": _calls_a_second,
     "target_call_time": _within(0, 86400, "seconds"),
 }
-_SCENARIO_RULES = {"name": _name, "marker": _marker, "targets": _targets, "ring": _ring, "enabled": _flag}
+_SCENARIO_RULES = {
+    "name": _name,
+    "marker": _marker,
+    "targets": _targets,
+    "ring": _ring,
+    "enabled": _flag,
+    "record": _flag,
+}
 _TARGET_RULES = {
     "ring_time": _within(*RING_TIME, "seconds"),
     "max_calls": _calls_at_once,

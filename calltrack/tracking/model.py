@@ -11,6 +11,7 @@ import msgspec
 
 TargetKind = Literal["account", "sip", "phone"]
 RingMode = Literal["in-order", "all"]
+RecordingState = Literal["active", "complete", "partial", "interrupted", "failed", "deleted"]
 Status = Literal["ACTIVE", "ANSWER", "BUSY", "NOANSWER", "CANCEL", "CONGESTION", "CHANUNAVAIL"]
 
 DEFAULT_RING_TIME = 20.0  # seconds
@@ -69,6 +70,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     targets: tuple[Target, ...] = ()
     ring: RingMode = "in-order"
     enabled: bool = True
+    record: bool = False  # whether its calls are recorded
 
 
 class Number(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +116,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     project_max_rate: float = 0.0
     target_call_time: float = 30.0
     header_prefix: str = "x-roistat"
+    record: bool = False
 
 
 class StreamFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +135,22 @@ class MediaFigures(msgspec.Struct, frozen=True, kw_only=True):
     caller: StreamFigures = StreamFigures()
     target: StreamFigures = StreamFigures()
     verdict: str = "none"
+
+
+class Recording(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of the sound of a call. Names are those of files below the directory of recordings.
+
+    States: "active" (the file grows), "complete", "partial" (it ended before the call did, `reason` says why),
+    "interrupted" (the engine died; the file was finished at the next start), "failed" (there is no file, `reason`
+    says why), "deleted" (its time was over).
+    """
+
+    name: str = ""  # what people play: a WAV; of a call without G.711 the capture; "" when it failed
+    capture: str = ""  # the RTP of what the WAV cannot hold, as a pcap; "" unless there was any
+    seconds: float = 0.0
+    state: RecordingState = "active"
+    reason: str = ""  # in words
+    began: int | None = None  # milliseconds since the Unix epoch: the first sample
 
 
 class LadderStep(msgspec.Struct, frozen=True, array_like=True):
@@ -170,7 +189,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     target_call: bool = False
     new_caller: bool | None = None
     media: MediaFigures = MediaFigures()
-    recording: str = ""
+    recording: Recording | Literal[""] | None = None  # "" in records that older versions have written
     ladder: tuple[LadderStep, ...] = ()
 
     @property

@@ -170,7 +170,13 @@ def _route(project: Project, scenario: Scenario | None, header_prefix: str) -> R
     if scenario is None or not scenario.enabled:
         why = "no scenario" if scenario is None else "scenario disabled"
         return replace(route, targets=_default_targets(project), attribution=Attribution(reason=why))
-    return replace(route, targets=scenario.targets, ring=scenario.ring, attribution=_attribution(scenario))
+    return replace(
+        route,
+        targets=scenario.targets,
+        ring=scenario.ring,
+        record=scenario.record,
+        attribution=_attribution(scenario),
+    )
 
 
 def _attribution(scenario: Scenario) -> Attribution:

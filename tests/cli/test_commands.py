@@ -18,7 +18,7 @@ import calltrack
 from calltrack.cli import COMMANDS, main
 from calltrack.storage.url import open_stores
 from calltrack.testing.store_contract import LADDER, call_record
-from calltrack.tracking.model import Attribution
+from calltrack.tracking.model import Attribution, Recording
 
 ROOT = str(Path(calltrack.__file__).parents[1])
 RUN = "from calltrack.cli import main; main(prog_name='calltrack')"
@@ -153,6 +153,14 @@ class CatalogCommandTests(CommandTestCase):
         )
         self.assertEqual((scenario["name"], scenario["marker"]), ("Поиск", marker))
 
+    async def test_scenarios_are_recorded_by_an_option(self):
+        await self.json("project", "add", "Shop")
+        common = ("--project", "1", "--static", "m", "--forward", "a@b.example")
+        self.assertFalse((await self.json("scenario", "add", "x", *common))["record"])
+        self.assertTrue((await self.json("scenario", "add", "y", *common, "--record"))["record"])
+        self.assertFalse((await self.json("scenario", "edit", "2", "--no-record"))["record"])
+        self.assertFalse((await self.json("scenario", "edit", "2", "--name", "z"))["record"])
+
     async def test_hostile_marker_is_stored_clean(self):
         await self.json("project", "add", "Shop")
         scenario = await self.json(
@@ -265,6 +273,13 @@ class CallCommandTests(CommandTestCase):
             ("--before", "c2"): ["c3", "c1"],
         }.items():
             self.assertEqual([call["id"] for call in await self.json("call", "list", *args)], ids)
+
+    async def test_a_recording_is_told_on_one_line(self):
+        recording = Recording(name="2026-11-25/c3.wav", seconds=12.34, state="partial", reason="the disk is full")
+        await self.write_calls(call_record("c3", 3, status="ANSWER", ended=4, recording=recording))
+        self.assertEqual((await self.json("call", "show", "c3"))["recording"]["state"], "partial")
+        out, err, status = await self.run_command("call", "show", "c3")
+        self.assertIn("partial (the disk is full), 12.3 s: 2026-11-25/c3.wav", out)
 
     async def test_no_calls_are_an_empty_array(self):
         self.assertEqual(await self.json("call", "list"), [])

@@ -91,6 +91,13 @@ class ProjectTests(CatalogTests):
 
 
 class ScenarioTests(CatalogTests):
+    def test_recording_is_off_until_it_is_asked_for(self):
+        scenario = self.scenario()
+        self.assertFalse(scenario.record)
+        self.assertTrue(self.do(self.catalog.edit_scenario(scenario.id, record=True)).record)
+        self.assertTrue(self.scenario(record=True).record)
+        self.refused(self.catalog.edit_scenario(scenario.id, record="yes"), "record")
+
     def test_added_scenario_has_its_targets_in_order(self):
         scenario = self.scenario(
             forwards=["office@example.com", "phone:+74951234567", "account"],

@@ -31,6 +31,12 @@ class RoutingTableTests(SynchronousTestCase):
         self.assertEqual(found.attribution, Attribution(marker="ad_1", reason="static channel"))
         self.assertEqual((found.project_max_calls, found.project_max_rate, found.target_call_time), (7, 2.0, 45.0))
 
+    def test_calls_of_a_scenario_are_recorded_when_it_says_so_and_others_never(self):
+        self.assertFalse(route().record)
+        self.assertTrue(route(scenario=changed(ADS, record=True)).record)
+        default = changed(SHOP, default_target="desk@example.com")
+        self.assertFalse(route(default, changed(ADS, record=True, enabled=False)).record)
+
     def test_unknown_number_is_nobodys(self):
         self.assertIsNone(route(dialled="4951234567"))
 
