@@ -45,6 +45,11 @@ class IMediaRelay(Interface):
         connected session that is not on hold has carried no packet for the configured time.
         Raises MediaUnavailable when the relay cannot take another call."""
 
+    def status():
+        """What health pages and metrics tell of it, now: a dict of plain values. `relay`: its name; `sessions`:
+        how many are open; the rest are counters since the start, ints that only grow, and `why`, when it does less
+        than its name says: in words for the operator."""
+
 
 class IMediaSession(Interface):
     """The media of one call. Parties are named "caller", "target-1", "target-2" ...

@@ -255,6 +255,7 @@ class CalltrackService(Service):
             "calls": len(self.engine.calls),
             "numbers": self.scenarios.numbers,
             "registrations": len(self.registrar.locations),
+            "media": self.relay.status(),
         }
 
 

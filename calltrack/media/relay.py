@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
@@ -69,6 +70,9 @@ class TwistedRelay:
         session = Session(self, call_id, on_timeout)
         self._sessions.add(session)
         return session
+
+    def status(self) -> dict[str, Any]:
+        return {"relay": "twisted", "sessions": len(self._sessions)}
 
     # For sessions
 

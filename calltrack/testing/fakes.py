@@ -98,6 +98,9 @@ class FakeRelay:
         self.sessions.append(session)
         return session
 
+    def status(self) -> dict[str, Any]:
+        return {"relay": "fake", "sessions": self.open_sessions}
+
     @property
     def open_sessions(self) -> int:
         return sum(not session.closed for session in self.sessions)

@@ -28,7 +28,12 @@ class MediaRelayContract(LatchingContract, TapContract):
     async def test_provides_its_interfaces(self) -> None:
         relay = await self.make_relay(60)
         verifyObject(IMediaRelay, relay)
-        verifyObject(IMediaSession, relay.open("a-call", None))
+        session = relay.open("a-call", None)
+        verifyObject(IMediaSession, session)
+        self.assertEqual(relay.status()["sessions"], 1)
+        session.close()
+        self.assertEqual(relay.status()["sessions"], 0)
+        self.assertIsInstance(relay.status()["relay"], str)
 
     # Descriptions
 
