@@ -237,3 +237,17 @@ def shown_number(value: Any) -> str:
     if re.fullmatch(r"\+[1-9][0-9]{2,14}", value):
         return value
     raise ValueError(f"{shown(value)} is none of caller, withheld, or a number as +74951234567")
+
+
+def prices(value: Any) -> dict[str, float]:
+    """Prices by prefix: ``{ "7495" = 0.02, "" = 0.5 }``."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{shown(value)} is no table; write prefixes and prices, as in \"7495\" = 0.02")
+    for prefix, price in value.items():
+        if not re.fullmatch("[0-9]{0,15}", prefix):
+            raise ValueError(f"{shown(prefix)} is no prefix; write digits without a plus")
+        try:
+            number(0, 1_000_000)(price)
+        except ValueError as error:
+            raise ValueError(f"{shown(prefix)}: {error}") from None
+    return {prefix: float(price) for prefix, price in value.items()}

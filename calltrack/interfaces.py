@@ -6,7 +6,7 @@ method answers with a Deferred, every outcome is listed; any other failure is ta
 plugin, is logged with its traceback and counts as StoreUnavailable.
 """
 
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 
 class IScenarioSource(Interface):
@@ -189,3 +189,65 @@ class ILocationStore(Interface):
 
     def forget(project: int):
         """Delete every binding of a project. Fires with None when that is durable."""
+
+
+class IEventStore(Interface):
+    """The log of events (`calltrack.events.model`): appended to, read by many, each at its own pace."""
+
+    def append(events):
+        """Add `events`, in order, but for those whose id is in the log already. Fires with None when that is
+        durable; fails with StoreUnavailable."""
+
+    def read(after: int, limit: int = 500, types=(), project: int | None = None):
+        """Fires with `(seq, found)`: at most `limit` `Logged` events behind number `after`, in order, of these
+        types (all when empty) and this project; and the number to go on after. Fails with StoreUnavailable."""
+
+    def last():
+        """Fires with the number of the newest event; 0 when there was never one."""
+
+    def get(event_id: str):
+        """Fires with the `Logged` event; fails with NoSuchObject."""
+
+    def position(reader: str):
+        """Fires with the number of the last event that `reader` has taken. A reader that was never heard of begins
+        at the end of the log."""
+
+    def advance(reader: str, seq: int):
+        """`reader` has taken everything up to `seq`. Fires with None when that is durable."""
+
+    def prune(before: int):
+        """Forget some of what happened before `before` (milliseconds since the Unix epoch) and what no reader and no
+        delivery waits for. Fires with how much that was: 0 = there is no more."""
+
+
+class IEventSink(Interface):
+    """Takes every event of the engine, such as a file, a message broker, an analytics service.
+
+    Events come at least once and in order; after a crash some come again, with the same ids. A sink that fails is
+    asked again, later and later; one that does not answer in time is given up for the moment. Others do not notice.
+    """
+
+    threaded = Attribute(
+        "True: `deliver` is called in a thread of its own, may block, and returns or raises instead of firing."
+    )
+
+    def start(reactor):
+        """Called once, in the reactor thread, before the first `deliver`. Must not block."""
+
+    def deliver(events):
+        """Take a list of `Logged` events (`seq`, `event`). Fires with None when they are kept: they are not given
+        again. Whatever it fails with is logged, and the same events are given again later. When the Deferred is
+        cancelled, time is up."""
+
+    def close():
+        """Let go of files and connections; called once, in the reactor thread. May fire when that is done."""
+
+
+class IEventSinkMaker(Interface):
+    """A kind of event sink, found by `twisted.plugin` when `[[sink]] kind` in the configuration has its name."""
+
+    name = Attribute("What the configuration calls it.")
+
+    def make(options: dict):
+        """An `IEventSink` for a `[[sink]]` table's keys beside `name`, `kind` and `events`. Opens nothing. Raises
+        InvalidField for an option that is unknown or cannot be used, with the key as its field."""

@@ -25,6 +25,7 @@ from calltrack.calls.pings import Pings
 from calltrack.config import Settings, defaults, load
 from calltrack.errors import ConfigErrors, StoreUnavailable
 from calltrack.media.relays import make_relay
+from calltrack.events.wiring import Events
 from calltrack.registrar.registrar import Registrar
 from calltrack.sip.agent import Agent
 from calltrack.sip.resolver import system_resolver
@@ -146,6 +147,9 @@ class CalltrackService(Service):
             self.engine.destinations.down,
             lambda: self.scenarios.addresses if sip.ping_targets else (),
         )
+        self.events = Events(settings, self.stores.events, reactor, self.timers, wall_ms)
+        self.registrar.observers.append(self.events.account_news)
+        self.pings.observers.append(self.events.peer_news)
         self._began = reactor.seconds()
         self._web: Any = None
 
@@ -194,6 +198,7 @@ class CalltrackService(Service):
         await self.scenarios.start()
         await self.registrar.start()
         self.ledger.recover().addCallbacks(_tell_recovered, _tell_unrecovered)
+        self.events.start()
         await self.relay.start()
         if not self.settings.trunks:
             log.warn("no [[trunk]] is configured: every call is refused with 403 until one lists its provider")
@@ -224,6 +229,7 @@ class CalltrackService(Service):
         self.scenarios.stop()
         yield self.registrar.stop()
         yield self.ledger.stop()
+        yield defer.Deferred.fromCoroutine(self.events.stop())
         yield self.relay.stop()
         yield self.transports.stop()
         self.stores.close()

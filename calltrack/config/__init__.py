@@ -15,6 +15,7 @@ from calltrack.calls.settings import TrunkSettings
 from calltrack.checks import Check
 from calltrack.errors import ConfigErrors
 from calltrack.registrar.settings import RegistrarSettings
+from calltrack.config.sinks import read_sinks
 from calltrack.config.sections import SECTIONS, TRUNK, Settings, SIPSettings, TLSSettings
 
 
@@ -37,8 +38,10 @@ def load(text: str, source: str = "calltrack.toml") -> Settings:
     for name, table in document.items():
         if name == "trunk":
             sections["trunks"] = _trunks(table, errors)
+        elif name == "sink":
+            sections["sinks"] = read_sinks(table, errors, _values)
         elif name not in SECTIONS:
-            errors.append(_unknown(f"[{_key(name)}]", "section", name, [*SECTIONS, "trunk"]))
+            errors.append(_unknown(f"[{_key(name)}]", "section", name, [*SECTIONS, "trunk", "sink"]))
         elif not isinstance(table, dict):
             errors.append(f"[{name}]: {checks.shown(table)} is no section; write [{name}] and its keys below")
         else:

@@ -9,6 +9,7 @@ from calltrack import checks
 from calltrack.calls.settings import CallsSettings, TrunkSettings
 from calltrack.checks import Check, HostPort, Listen
 from calltrack.media.settings import RELAYS, MediaSettings
+from calltrack.events.settings import EventsSettings, SinkSettings, WebhooksSettings
 from calltrack.registrar.settings import RegistrarSettings
 
 
@@ -47,6 +48,13 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
     listen: HostPort = HostPort("127.0.0.1", 8080)
 
 
+class TariffSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``[tariff]``: what calls to phone numbers cost."""
+
+    currency: str = ""
+    prices: dict[str, float] = {}  # per started minute, by prefix (digits)
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be configured."""
 
@@ -57,6 +65,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     registrar: RegistrarSettings = RegistrarSettings()
     storage: StorageSettings = StorageSettings()
     web: WebSettings = WebSettings()
+    events: EventsSettings = EventsSettings()
+    webhooks: WebhooksSettings = WebhooksSettings()
+    tariff: TariffSettings = TariffSettings()
+    sinks: tuple[SinkSettings, ...] = ()
     trunks: tuple[TrunkSettings, ...] = ()
 
 
@@ -128,6 +140,33 @@ SECTIONS: dict[str, tuple[type, dict[str, Check]]] = {
             "listen": checks.host_port,
         },
     ),
+    "events": (
+        EventsSettings,
+        {
+            "keep": checks.number(0.01, 3650, "days"),
+        },
+    ),
+    "webhooks": (
+        WebhooksSettings,
+        {
+            "allow_private": checks.flag,
+            "timeout": checks.number(1, 60, "seconds"),
+            "give_up": checks.number(0.01, 720, "hours"),
+        },
+    ),
+    "tariff": (
+        TariffSettings,
+        {
+            "currency": checks.some_text,
+            "prices": checks.prices,
+        },
+    ),
+}
+
+SINK: dict[str, Check] = {
+    "name": checks.some_text,
+    "kind": checks.some_text,
+    "events": checks.each(checks.some_text),
 }
 
 TRUNK: dict[str, Check] = {

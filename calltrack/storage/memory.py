@@ -8,19 +8,27 @@ from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
 from calltrack.errors import InvalidField, NoSuchObject
-from calltrack.interfaces import ICallRecordStore, ICatalogStore
+from calltrack.events.derived import of_call
+from calltrack.interfaces import ICallRecordStore, ICatalogStore, IEventStore
+from calltrack.storage.told import Told
 from calltrack.tracking.model import CallRecord, Number, Project, Scenario
 
 
 @implementer(ICallRecordStore)
 class MemoryCallRecords:
-    """Call records in a dict."""
+    """Call records in a dict; what they give rise to goes into the log of events with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, events: IEventStore | None = None) -> None:
         self._records: dict[str, CallRecord] = {}
+        self._callers: dict[tuple[int, str], tuple[int, str]] = {}  # the first call of each to a project
+        self._events = events
+        self._told = Told()
 
     def write(self, records: list[CallRecord]) -> Deferred[None]:
-        return execute(self._write, records)
+        written = execute(self._write, records)
+        if self._events is not None:
+            written.addCallback(self._tell, records)
+        return written
 
     def get(self, call_id: str) -> Deferred[CallRecord]:
         return execute(self._get, call_id)
@@ -36,10 +44,22 @@ class MemoryCallRecords:
 
     def _write(self, records: list[CallRecord]) -> None:
         for record in records:
+            if record.caller and record.project is not None:
+                who = (record.project, record.caller)
+                self._callers[who] = min(self._callers.get(who, _position(record)), _position(record))
+        for record in records:
+            if record.final and record.new_caller is None and record.caller and record.project is not None:
+                first = self._callers[record.project, record.caller] == _position(record)
+                record = replace(record, new_caller=first)
             earlier = self._records.get(record.id)
             if earlier is None or record.final or not earlier.final:
                 ladder = record.ladder or (earlier.ladder if earlier is not None else ())
                 self._records[record.id] = replace(record, ladder=ladder)
+
+    def _tell(self, _: None, records: list[CallRecord]) -> Deferred[None] | None:
+        news = self._told.news(records)
+        self._told.remember(news)
+        return self._events.append([event for r in news for event in of_call(self._records[r.id])]) if news else None
 
     def _get(self, call_id: str) -> CallRecord:
         if call_id not in self._records:

@@ -10,8 +10,11 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from calltrack.errors import InvalidField, NoSuchObject
+from calltrack.events.derived import of_call
 from calltrack.interfaces import ICallRecordStore, ICatalogStore
 from calltrack.storage.sqlite import Database
+from calltrack.storage.sqlite_events import SQLiteEvents, Transactions, append_events
+from calltrack.storage.told import Told
 from calltrack.tracking.model import CallRecord, LadderStep, Number, Project, Scenario
 
 _encoder = msgspec.json.Encoder()
@@ -21,11 +24,13 @@ _projects = msgspec.json.Decoder(Project)
 _scenarios = msgspec.json.Decoder(Scenario)
 
 _WRITE_CALL = """
-    INSERT INTO call (id, created, project, status, value) VALUES (?, ?, ?, ?, ?)
+    INSERT INTO call (id, created, project, caller, status, value) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE
-    SET created = excluded.created, project = excluded.project, status = excluded.status, value = excluded.value
+    SET created = excluded.created, project = excluded.project, caller = excluded.caller, status = excluded.status,
+        value = excluded.value
     WHERE status = 'ACTIVE' OR excluded.status <> 'ACTIVE'
 """
+_CALLED_BEFORE = "SELECT 1 FROM call WHERE caller = ? AND project = ? AND (created, id) < (?, ?) LIMIT 1"
 _WRITE_LADDER = """
     INSERT INTO ladder (call, steps) SELECT id, ? FROM call WHERE id = ? AND status = ?
     ON CONFLICT (call) DO UPDATE SET steps = excluded.steps
@@ -34,13 +39,22 @@ _WRITE_LADDER = """
 
 @implementer(ICallRecordStore)
 class SQLiteCallRecords:
-    """Call records in `database`."""
+    """Call records in `database`; what they give rise to goes into its log of events with them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Transactions, events: SQLiteEvents | None = None) -> None:
         self._database = database
+        self._events = events or SQLiteEvents(database)
+        self._told = Told()
 
     def write(self, records: list[CallRecord]) -> Deferred[None]:
-        return self._database.write(_write_records, records)
+        news = self._told.news(records)
+        written = self._database.write(_write_records, records, {record.id for record in news})
+        return written.addCallback(self._written, news)
+
+    def _written(self, _: None, news: list[CallRecord]) -> None:
+        if news:
+            self._told.remember(news)
+            self._events.appended()
 
     def get(self, call_id: str) -> Deferred[CallRecord]:
         return self._database.read(_get_record, call_id)
@@ -87,12 +101,39 @@ def _json(value: Any) -> str:
     return _encoder.encode(value).decode()
 
 
-def _write_records(cursor: sqlite3.Cursor, records: list[CallRecord]) -> None:
+def _write_records(cursor: sqlite3.Cursor, records: list[CallRecord], telling: set[str]) -> None:
+    """`telling`: the calls whose events may not be in the log yet."""
+    records = _with_new_callers(cursor, records)
     cursor.executemany(
         _WRITE_CALL,
-        [(r.id, r.created, r.project, r.status, _json(msgspec.structs.replace(r, ladder=()))) for r in records],
+        [
+            (r.id, r.created, r.project, r.caller, r.status, _json(msgspec.structs.replace(r, ladder=())))
+            for r in records
+        ],
     )
     cursor.executemany(_WRITE_LADDER, [(_json(r.ladder), r.id, r.status) for r in records if r.ladder])
+    append_events(cursor, [event for r in records if r.id in telling for event in of_call(r)])
+
+
+def _with_new_callers(cursor: sqlite3.Cursor, records: list[CallRecord]) -> list[CallRecord]:
+    """`records`, the final ones saying whether their callers are new: an earlier call stands in the store or here."""
+    first: dict[tuple[int | None, str], tuple[int, str]] = {}
+    for record in records:
+        who, when = (record.project, record.caller), (record.created, record.id)
+        first[who] = min(first.get(who, when), when)
+    return [
+        msgspec.structs.replace(record, new_caller=_is_new(cursor, record, first))
+        if record.new_caller is None and record.final and record.caller and record.project is not None
+        else record
+        for record in records
+    ]
+
+
+def _is_new(cursor: sqlite3.Cursor, record: CallRecord, first: dict) -> bool:
+    if first[record.project, record.caller] != (record.created, record.id):
+        return False
+    values = (record.caller, record.project, record.created, record.id)
+    return cursor.execute(_CALLED_BEFORE, values).fetchone() is None
 
 
 def _get_record(cursor: sqlite3.Cursor, call_id: str) -> CallRecord:

@@ -9,10 +9,13 @@ from twisted.internet.defer import Deferred, succeed
 from calltrack.interfaces import IAccountStore, ICallRecordStore, ICatalogStore, ILocationStore
 from calltrack.storage.memory import MemoryCallRecords, MemoryCatalog
 from calltrack.storage.memory_accounts import MemoryAccounts, MemoryLocations
+from calltrack.storage.memory_database import MemoryDatabase
 from calltrack.storage.migrations import Migration
 from calltrack.storage.sqlite import Database
 from calltrack.storage.sqlite_accounts import SQLiteAccounts, SQLiteLocations
+from calltrack.storage.sqlite_events import SQLiteEvents
 from calltrack.storage.sqlite_stores import SQLiteCallRecords, SQLiteCatalog
+from calltrack.storage.sqlite_webhooks import SQLiteWebhooks
 
 
 class Stores:
@@ -24,12 +27,16 @@ class Stores:
         records: ICallRecordStore,
         accounts: IAccountStore,
         locations: ILocationStore,
+        events: SQLiteEvents,
+        webhooks: SQLiteWebhooks,
         database: Database | None,
     ) -> None:
         self.catalog = catalog
         self.records = records
         self.accounts = accounts
         self.locations = locations
+        self.events = events
+        self.webhooks = webhooks
         self._database = database
 
     @property
@@ -59,12 +66,25 @@ def open_stores(url: str, reactor: Any) -> Stores:
     """The stores of ``sqlite:FILE`` or ``memory:`` (a url that `config` has let pass). Opens nothing yet."""
     if url == "memory:":
         catalog = MemoryCatalog()
-        return Stores(catalog, MemoryCallRecords(), MemoryAccounts(catalog), MemoryLocations(), None)
+        memory = MemoryDatabase()
+        events = SQLiteEvents(memory)
+        return Stores(
+            catalog,
+            MemoryCallRecords(events),
+            MemoryAccounts(catalog),
+            MemoryLocations(),
+            events,
+            SQLiteWebhooks(memory),
+            None,
+        )
     database = Database(url.removeprefix("sqlite:"), reactor)
+    events = SQLiteEvents(database)
     return Stores(
         SQLiteCatalog(database),
-        SQLiteCallRecords(database),
+        SQLiteCallRecords(database, events),
         SQLiteAccounts(database),
         SQLiteLocations(database),
+        events,
+        SQLiteWebhooks(database),
         database,
     )

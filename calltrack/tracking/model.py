@@ -187,9 +187,11 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""  # in words, where the status does not say it all: "unknown-number", "limit:project" ...
     attribution: Attribution = Attribution()
     target_call: bool = False
-    new_caller: bool | None = None
+    new_caller: bool | None = None  # the first call of this caller to this project; None = withheld
     media: MediaFigures = MediaFigures()
     recording: Recording | Literal[""] | None = None  # "" in records that older versions have written
+    cost: float | None = None  # of calls to `phone` targets, by the tariff; None = free of charge
+    currency: str = ""
     ladder: tuple[LadderStep, ...] = ()
 
     @property

@@ -1,0 +1,94 @@
+"""Everything that events need while the service runs: the journal, a feed for each sink, forgetting what is old.
+
+Knows the parts by their interfaces; decides nothing about any event.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Callable
+
+from twisted.internet import defer
+from twisted.logger import Logger
+
+from calltrack.errors import StoreUnavailable
+from calltrack.events.derived import of_account, of_peer
+from calltrack.events.feed import Feed
+from calltrack.events.journal import Journal
+from calltrack.events.model import Event
+from calltrack.events.sinks import make_sink
+from calltrack.timers import Timers
+from calltrack.tracking.bindings import AccountEvent
+
+log = Logger()
+
+PRUNE_INTERVAL = 600.0  # seconds from one look for what is old to the next
+_DAY_MS = 86_400_000
+
+
+class Events:
+    """`settings` has `events` and `sinks`; `store`: an IEventStore with `observers`, which are called when this process
+    has added to it; `wall_ms()`: milliseconds since the Unix epoch."""
+
+    def __init__(self, settings: Any, store: Any, reactor: Any, timers: Timers, wall_ms: Callable[[], int]) -> None:
+        self._keep_ms = int(settings.events.keep * _DAY_MS)
+        self._store = store
+        self._timers = timers
+        self._wall_ms = wall_ms
+        self.journal = Journal(store, timers)
+        self.feeds = [
+            Feed(f"sink:{sink.name}", make_sink(sink.kind, sink.options), store, reactor, timers, sink.events)
+            for sink in settings.sinks
+        ]
+        self._pruning: defer.Deferred[None] | None = None
+        self._running = False
+
+    def publish(self, event: Event) -> None:
+        """Tell of something that comes with no record of its own. Never waits and never raises."""
+        self.journal.publish(event)
+
+    def account_news(self, news: AccountEvent) -> None:
+        """An observer for the registrar."""
+        self.publish(of_account(news, new_event_id(news.type)))
+
+    def peer_news(self, news: Any) -> None:
+        """An observer for the pings."""
+        self.publish(of_peer(news, new_event_id(news.type)))
+
+    def start(self) -> None:
+        self._running = True
+        for feed in self.feeds:
+            self._store.observers.append(feed.wake)
+            feed.start()
+        self._timers.after(PRUNE_INTERVAL, self._prune)
+
+    async def stop(self) -> None:
+        """Bring what waits into the log, then end the feeds."""
+        self._running = False
+        await self.journal.stop()
+        for feed in self.feeds:
+            self._store.observers.remove(feed.wake)
+            await feed.stop()
+        if self._pruning is not None:
+            self._pruning.cancel()
+
+    def _prune(self, _: None) -> None:
+        if self._running:
+            self._pruning = defer.Deferred.fromCoroutine(self._forget_old())
+            self._pruning.addErrback(lambda failure: log.failure("forgetting old events failed", failure=failure))
+
+    async def _forget_old(self) -> None:
+        more = 0
+        try:
+            more = await self._store.prune(self._wall_ms() - self._keep_ms)
+        except (StoreUnavailable, defer.CancelledError):
+            pass  # there is a next time
+        finally:
+            self._pruning = None
+        if self._running:
+            self._timers.after(1.0 if more else PRUNE_INTERVAL, self._prune)
+
+
+def new_event_id(kind: str) -> str:
+    """Of an event that is told once, when it happens."""
+    return f"{secrets.token_hex(12)}.{kind}"
