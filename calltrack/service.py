@@ -30,7 +30,7 @@ from calltrack.registrar.registrar import Registrar
 from calltrack.sip.agent import Agent
 from calltrack.sip.resolver import system_resolver
 from calltrack.sip.session_timer import SessionSettings
-from calltrack.sip.tls import ServerCertificate
+from calltrack.sip.tls import ServerCertificate, Trust
 from calltrack.sip.transactions import Settings as SIPTimers
 from calltrack.sip.transports import Transports
 from calltrack.storage.ledger import Ledger
@@ -57,6 +57,7 @@ class Options(usage.Options):
             self.settings = read_settings(self["config"])
             if any(place.transport == "tls" for place in self.settings.sip.listen):
                 ServerCertificate(self.settings.tls.certificate, self.settings.tls.key).load()
+            Trust(self.settings.tls.authorities).load()
         except ConfigErrors as problem:
             raise usage.UsageError(f"{self['config']} is not usable:\n{problem}") from None
 
@@ -106,7 +107,8 @@ class CalltrackService(Service):
         self.timers = Timers(reactor)
         sip = settings.sip
         certificate = ServerCertificate(settings.tls.certificate, settings.tls.key)
-        self.transports = Transports(reactor, self.timers, sip.listen, sip.advertise, certificate)
+        trust = Trust(settings.tls.authorities, settings.tls.verify)
+        self.transports = Transports(reactor, self.timers, sip.listen, sip.advertise, certificate, trust)
         self.relay = make_relay(reactor, settings.media)
         self.scenarios = CachedScenarioSource(self.stores.catalog, reactor, settings.calls.header_prefix)
         spool = settings.storage.spool or self.stores.spool_path

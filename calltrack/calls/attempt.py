@@ -7,7 +7,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from calltrack.calls.events import Failed
-from calltrack.calls.outbound import Destination, OutboundSide
+from calltrack.calls.destinations import Destination
+from calltrack.calls.outbound import OutboundSide
 from calltrack.calls.outcomes import NO_ANSWER, Outcome, best, outcome_of
 from calltrack.timers import Timer, Timers
 from calltrack.tracking.model import Target

@@ -20,7 +20,8 @@ from calltrack.calls.hunting import Hunt
 from calltrack.calls.inbound import InboundSide
 from calltrack.calls.ladder import Ladder
 from calltrack.calls.limits import Limit, shared_limit
-from calltrack.calls.outbound import ELSEWHERE, Destination, OutboundSide
+from calltrack.calls.destinations import Destination
+from calltrack.calls.outbound import ELSEWHERE, OutboundSide
 from calltrack.calls.outcomes import Outcome
 from calltrack.calls.record import Ending, Times, record_of
 from calltrack.calls.renegotiation import Renegotiation

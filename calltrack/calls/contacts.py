@@ -9,7 +9,7 @@ from typing import Protocol, Sequence
 from twisted.internet import defer
 
 from calltrack.calls.forwarding import NoDestination, with_user
-from calltrack.calls.outbound import Destination
+from calltrack.calls.destinations import Destination
 from calltrack.sip.flows import Flow
 from calltrack.sip.message import Request
 from calltrack.tracking.model import Route, Target

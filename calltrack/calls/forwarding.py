@@ -9,7 +9,7 @@ from typing import Any, Callable, Iterable, NamedTuple
 from twisted.internet import defer
 
 from calltrack.calls.admission import Admission
-from calltrack.calls.outbound import Destination, Forwarded
+from calltrack.calls.destinations import Destination, Forwarded
 from calltrack.errors import CalltrackError
 from calltrack.sip.digest import Credentials
 from calltrack.sip.grammar import quote

@@ -7,19 +7,19 @@ Failed, and after Answered in Ended.
 from __future__ import annotations
 
 import secrets
-from typing import Callable, NamedTuple
 
 from twisted.internet import defer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from calltrack.calls.destinations import Destination, Forwarded, Offer
 from calltrack.calls.events import Answered, Failed, Ringing
 from calltrack.calls.outcomes import q850_in
 from calltrack.calls.sides import Hearer, UsageSide, contact_line
 from calltrack.errors import CalltrackError, MalformedMessage, SIPError
 from calltrack.sip.agent import Agent
 from calltrack.sip.dialogs import Dialog
-from calltrack.sip.digest import Credentials, DigestClient
+from calltrack.sip.digest import DigestClient
 from calltrack.sip.flows import Flow
 from calltrack.sip.exchanges import SDP
 from calltrack.sip.invite import InviteUsage
@@ -33,31 +33,6 @@ from calltrack.sip.uri import parse_uri
 log = Logger()
 
 ELSEWHERE = b'Reason: SIP;cause=200;text="Call completed elsewhere"'
-
-
-class Destination(NamedTuple):
-    """Where one INVITE goes: configured, never taken from the network."""
-
-    uri: bytes  # Request-URI
-    next_hop: bytes  # URI that the next hop is found by; usually `uri` itself
-    trunk: str = ""  # name of the trunk it leaves by
-    credentials: Credentials | None = None
-    flow: Flow | None = None  # of a registered contact; then no next hop is looked for
-    route: tuple[bytes, ...] = ()  # Route values, of a contact that registered through proxies (RFC 3327)
-    moved: Callable[[], Flow | None] | None = None  # of a registered contact: as `Dialog.moved`
-
-
-class Forwarded(NamedTuple):
-    """What the forwarded INVITE says, whichever way it goes. `lines(sent_by)`: From without tag, To, and the
-    header lines that depend on our address."""
-
-    call_id: bytes
-    caller_user: bytes  # user part of our Contact
-    lines: Callable[[bytes], tuple[bytes, bytes, list[bytes]]]
-
-
-# The offer for a next hop: (address literal of the hop) -> Deferred of a description, b"" for none.
-Offer = Callable[[str], "defer.Deferred[bytes]"]
 
 
 class OutboundSide(UsageSide):
@@ -214,11 +189,26 @@ class OutboundSide(UsageSide):
         self._transaction = self._agent.layer.request(
             flow, b"INVITE", self.destination.uri, head, self._sdp, self, self._forwarded.call_id
         )
+        flow.watch(self._flow_closed)
+
+    def _flow_closed(self, flow: Flow) -> None:
+        """A phone that rings over a connection is not there any more when that is closed (RFC 5626 section 4.2.2), and
+        an exchange that has closed it has most likely lost the call: try who is next, rather than wait for nothing."""
+        transaction = self._transaction
+        if transaction is not None and transaction.flow is flow:
+            transaction.flow_closed(flow)
+
+    def _forget_transaction(self) -> None:
+        """What it still brings, the agent declines."""
+        if self._transaction is not None:
+            self._transaction.flow.unwatch(self._flow_closed)
+            self._transaction.user, self._transaction = self._agent, None
 
     # What comes back
 
     def failed(self, transaction: ClientTransaction, error: CalltrackError) -> None:
         self._drop_early()
+        self._forget_transaction()
         if self._cancelled:
             self._fail(Failed(487, "cancelled"))
         else:
@@ -280,6 +270,7 @@ class OutboundSide(UsageSide):
                 self._fail(Failed(487, "cancelled"))
             return
         self._done = self.winner = True
+        transaction.flow.unwatch(self._flow_closed)
         self.usage = usage
         self.invite_cseq = number
         self._forget_offer()
@@ -291,7 +282,7 @@ class OutboundSide(UsageSide):
 
     def _failure(self, transaction: ClientTransaction, response: Response) -> None:
         status = response.status
-        self._transaction = None
+        self._forget_transaction()
         self._drop_early()
         if not self._cancelled:
             if status in (401, 407) and self._answer_challenge(transaction, response):
@@ -368,8 +359,7 @@ class OutboundSide(UsageSide):
         super().release()
         self._forget_offer()
         self._drop_early(keep=self.usage)
-        if self._transaction is not None:  # what it still brings, the agent declines
-            self._transaction.user, self._transaction = self._agent, None
+        self._forget_transaction()
 
     def _forget_offer(self) -> None:
         """Hold on to nothing that only another INVITE would need: a call may last for hours."""

@@ -19,6 +19,7 @@ from calltrack.errors import CalltrackError, ConfigErrors
 
 if TYPE_CHECKING:
     from calltrack.config import Settings, TrunkSettings
+    from calltrack.sip.tls import Trust
     from calltrack.storage.sqlite import Database
 
 RELEASED = 1_735_689_600  # 2025 in seconds since the Unix epoch: no right clock says less
@@ -69,7 +70,7 @@ async def everything(settings: Settings, reactor: Any) -> list[Verdict]:
         *on_certificate(settings),
         *await on_names(hosts, resolver.resolve),
         on_clock(time.time(), newest),
-        *await on_trunks(settings.trunks, resolver.resolve, reactor),
+        *await on_trunks(settings.trunks, resolver.resolve, reactor, trust_of(settings)),
     ]
 
 
@@ -192,15 +193,24 @@ def on_clock(now: float, newest: float | None) -> Verdict:
     return Verdict("clock", True, shown)
 
 
+def trust_of(settings: Settings) -> Trust:
+    """By whom the certificates of trunks must be signed."""
+    from calltrack.sip.tls import Trust
+
+    return Trust(settings.tls.authorities, settings.tls.verify)
+
+
 async def on_trunks(
-    trunks: Iterable[TrunkSettings], resolve: Callable[..., Awaitable[list]], reactor: Any
+    trunks: Iterable[TrunkSettings], resolve: Callable[..., Awaitable[list]], reactor: Any, trust: Trust | None = None
 ) -> list[Verdict]:
     """Whether each trunk that calls leave by answers."""
-    verdicts = await _together(_on_trunk(trunk, resolve, reactor) for trunk in trunks)
+    verdicts = await _together(_on_trunk(trunk, resolve, reactor, trust) for trunk in trunks)
     return verdicts or [Verdict("trunks", True, "none: no call can come in; add a [[trunk]]")]
 
 
-async def _on_trunk(trunk: TrunkSettings, resolve: Callable[..., Awaitable[list]], reactor: Any) -> Verdict:
+async def _on_trunk(
+    trunk: TrunkSettings, resolve: Callable[..., Awaitable[list]], reactor: Any, trust: Trust | None
+) -> Verdict:
     from calltrack.cli.probe import ask_options
     from calltrack.tracking.targets import parse_sip_address
 
@@ -210,7 +220,7 @@ async def _on_trunk(trunk: TrunkSettings, resolve: Callable[..., Awaitable[list]
     try:
         address = parse_sip_address(trunk.outbound, "outbound")
         (hop, *_) = await resolve(address.host, address.port, address.transport or None)
-        status = await ask_options(reactor, *hop)
+        status = await ask_options(reactor, *hop, trust=trust)
     except CalltrackError as error:
         return Verdict("trunks", False, f"{trunk.name}: {sources}; {trunk.outbound}: {error}")
     return Verdict("trunks", True, f"{trunk.name}: {sources}; {_hop(hop)} answers {status}")
@@ -223,5 +233,5 @@ async def _together(verdicts: Iterable[Coroutine[Any, Any, Verdict]]) -> list[Ve
 
 
 def _hop(hop: Any) -> str:
-    transport, host, port = hop
+    transport, host, port, *_ = hop
     return f"{transport}:[{host}]:{port}" if ":" in host else f"{transport}:{host}:{port}"

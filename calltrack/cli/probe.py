@@ -7,24 +7,26 @@ import secrets
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol
-from twisted.internet.error import ConnectError
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol, wrapClientTLS
+from twisted.internet.error import ConnectError, ConnectionDone
 from twisted.internet.protocol import DatagramProtocol, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from calltrack.errors import TransportFailure
+from calltrack.sip.dialling import lost_why
+from calltrack.sip.tls import Trust
 
 PATIENCE = 2.0  # seconds to an answer
 _REPEATS = (0.0, 0.5, 1.0)  # seconds at which a datagram is sent, RFC 3261 section 17.1.2.2
 _STATUS = re.compile(rb"SIP/2\.0 ([1-6][0-9]{2} [^\r\n]{0,80})")
 
 
-async def ask_options(reactor: Any, transport: str, host: str, port: int) -> str:
-    """The status of the answer, as ``200 OK``: any answer says that the peer is there.
-    Raises TransportFailure when none comes within 2 s."""
-    if transport not in ("udp", "tcp"):
-        raise TransportFailure(f"{transport} is not spoken yet")
-    probe = _Probe(transport, host, port)
+async def ask_options(
+    reactor: Any, transport: str, host: str, port: int, name: str = "", trust: Trust | None = None
+) -> str:
+    """The status of the answer, as ``200 OK``: any answer says that the peer is there. By TLS it must be `name`, and
+    `trust` tells whose word counts for that. Raises TransportFailure when none comes within 2 s."""
+    probe = _Probe(transport, host, port, name or host)
     answer = probe.answer.addTimeout(PATIENCE, reactor, _silence)
     if transport == "udp":
         try:
@@ -35,6 +37,8 @@ async def ask_options(reactor: Any, transport: str, host: str, port: int) -> str
         close = listener.stopListening
     else:
         endpoint = (TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint)(reactor, host, port, timeout=PATIENCE)
+        if transport == "tls":
+            endpoint = wrapClientTLS((trust or Trust()).creator(name or host), endpoint)
         try:
             stream = await connectProtocol(endpoint, _Stream(probe))
         except ConnectError as error:
@@ -50,8 +54,8 @@ async def ask_options(reactor: Any, transport: str, host: str, port: int) -> str
 class _Probe:
     """The request, and the answer to come."""
 
-    def __init__(self, transport: str, host: str, port: int) -> None:
-        self.transport, self.host, self.port = transport, host, port
+    def __init__(self, transport: str, host: str, port: int, name: str) -> None:
+        self.transport, self.host, self.port, self.name = transport, host, port, name
         self.answer: Deferred[str] = Deferred()
         self._branch = "z9hG4bK" + secrets.token_hex(8)
 
@@ -127,7 +131,8 @@ class _Stream(Protocol):
             self._probe.received(self._received)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._probe.failed("the connection was closed without an answer")
+        clean = reason.check(ConnectionDone)
+        self._probe.failed("the connection was closed without an answer" if clean else lost_why(reason, self._probe.name))
 
 
 def _silence(_: Any, patience: float) -> None:

@@ -29,10 +29,12 @@ class SIPSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TLSSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """``[tls]``: what TLS listens with. The files are opened by the service."""
+    """``[tls]``: what TLS listens with, and whom it trusts. The files are opened by the service."""
 
     certificate: str = ""  # PEM file: the certificate and its chain
     key: str = ""  # PEM file: the private key
+    authorities: str = ""  # PEM file: who may have signed the certificates of our peers; "" = whom this machine trusts
+    verify: bool = True  # whether peers that we connect to must prove who they are
 
 
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +95,8 @@ SECTIONS: dict[str, tuple[type, dict[str, Check]]] = {
         {
             "certificate": checks.some_text,
             "key": checks.some_text,
+            "authorities": checks.some_text,
+            "verify": checks.flag,
         },
     ),
     "media": (

@@ -291,6 +291,8 @@ class Agent:
             hop = hops[0]
             if dialog.flow.reliable and uri.transport is None and hop.transport == "udp":
                 hop = hop._replace(transport=dialog.flow.transport)
+            if dialog.flow.verified and hop.host == dialog.flow.remote.host:  # its Contact may name an address only
+                hop = hop._replace(name=dialog.flow.verified)
             return self.transports.flow_to(hop)
 
         def lost(failure: Failure) -> None:

@@ -55,7 +55,10 @@ class Exchange:
         return self.transaction.answered
 
     def accept(self, sdp: bytes = b"") -> None:
-        """200, with a description when there is one to give."""
+        """200, with a description when there is one to give. Nothing when it has its answer: rewriting a description
+        takes time, in which the peer may take the question back or the call may end."""
+        if self.answered:
+            return
         if self.method == b"INVITE":
             self.usage.accept(self.transaction, sdp)
         elif self.method == b"UPDATE":

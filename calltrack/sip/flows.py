@@ -14,8 +14,9 @@ from typing import Any, Callable, NamedTuple
 from twisted.internet import error, protocol
 from twisted.logger import Logger
 
-from calltrack.errors import MalformedMessage, TransportFailure
+from calltrack.errors import TransportFailure
 from calltrack.sip.framing import PONG, Framer
+from calltrack.sip.locating import NextHop
 from calltrack.sip.stun import BINDING_REQUEST, binding_response
 from calltrack.sip.uri import is_literal
 from calltrack.timers import Timers
@@ -75,6 +76,20 @@ class Flow:
     @property
     def open(self) -> bool:
         return True
+
+    @property
+    def verified(self) -> str:
+        """The host name that its certificate has been verified for, of a TLS connection that we made; else ""."""
+        return ""
+
+    def watch(self, closed: Callable[[Flow], None]) -> None:
+        """Have `closed(flow)` called once when the flow is gone for good: a connection is, a datagram never."""
+
+    def unwatch(self, closed: Callable[[Flow], None]) -> None:
+        """Take `watch` back."""
+
+    def close(self) -> None:
+        """Give a connection up that leads nowhere any more; whoever watches it is told."""
 
     def to_port(self, port: int) -> Flow:
         """A flow to another port of the same peer."""
@@ -145,25 +160,53 @@ class UDPSocket(protocol.DatagramProtocol):
 class StreamFlow(Flow):
     """A TCP or TLS connection."""
 
-    __slots__ = ("connection",)
+    __slots__ = ("_watching", "connection")
 
     def __init__(self, connection: Connection, local: Address, remote: Address) -> None:
         super().__init__(connection.name, local, remote, connection.write)
         self.connection = connection
+        self._watching: dict[Callable[[Flow], None], None] = {}
 
     @property
     def open(self) -> bool:
         return self.connection.flow is self
 
+    @property
+    def verified(self) -> str:
+        return self.connection.dialled.name if self.connection.dialled is not None else ""
+
+    def watch(self, closed: Callable[[Flow], None]) -> None:
+        self._watching[closed] = None
+
+    def unwatch(self, closed: Callable[[Flow], None]) -> None:
+        self._watching.pop(closed, None)
+
+    def close(self) -> None:
+        if self.open:
+            self.connection.transport.abortConnection()
+
+    def closed(self) -> None:
+        """The connection is gone: tell whoever watches."""
+        watching, self._watching = self._watching, {}
+        for told in watching:
+            try:
+                told(self)
+            except Exception:  # a bug of one must not keep it from the others
+                log.failure("telling {told} that {flow} is closed failed", told=told, flow=self)
+
 
 class Connection(protocol.Protocol):
-    """A connection that carries SIP, accepted or made by us. `name`: its transport, "tcp" or "tls".
+    """A connection that carries SIP. `name`: its transport, "tcp" or "tls"; `dialled`: the next hop that we made it
+    to, None of one that was accepted.
 
     Closed when the peer breaks the framing, does not finish a message in 10 s, or leaves too much unread.
     """
 
-    def __init__(self, owner: StreamOwner, timers: Timers, name: str = "tcp") -> None:
+    def __init__(
+        self, owner: StreamOwner, timers: Timers, name: str = "tcp", dialled: NextHop | None = None
+    ) -> None:
         self.name = name
+        self.dialled = dialled
         self._owner = owner
         self._timers = timers
         self._framer = Framer()
@@ -184,13 +227,9 @@ class Connection(protocol.Protocol):
             self.transport.abortConnection()
 
     def dataReceived(self, data: bytes) -> None:
-        try:
-            messages, ping = self._framer.feed(data)
-        except MalformedMessage as problem:
-            log.info("closing {flow}: {problem}", flow=self.flow, problem=problem)
-            self._owner.malformed(self)
-            self.transport.abortConnection()
-            return
+        if self._framer.broken:
+            return  # it is being closed
+        messages, ping = self._framer.feed(data)
         if ping:
             self.transport.write(PONG)
         if messages:
@@ -205,12 +244,23 @@ class Connection(protocol.Protocol):
                 self._owner.received(message, flow)
             except Exception:
                 log.failure("could not process a message over {flow}", flow=flow)
+        if self._framer.broken and self.flow is not None:
+            self._close(self._framer.broken)
+
+    def _close(self, problem: str) -> None:
+        """End a stream that cannot be read any more, when what has been answered before has left."""
+        log.info("closing {flow}: {problem}", flow=self.flow, problem=problem)
+        self._owner.malformed(self)
+        self._stop_deadline()
+        self._deadline = self._timers.after(FIRST_MESSAGE_TIME, self._late)  # for a peer that does not read
+        self.transport.loseConnection()
 
     def connectionLost(self, reason: Any = protocol.connectionDone) -> None:
         self._stop_deadline()
         flow, self.flow = self.flow, None
         if flow is not None:
             self._owner.disconnected(self, flow)
+            flow.closed()
 
     def write(self, data: bytes, remote: Address) -> None:
         if self.flow is None:

@@ -13,11 +13,15 @@ PONG = b"\r\n"
 class Framer:
     """Feed it what the stream brings; it gives whole messages back.
 
-    A stream that cannot be cut any more (no usable Content-Length, a head or body beyond the limits)
-    is broken for good: the connection must be closed, since nothing says where the next message starts.
+    A stream that cannot be cut any more is `broken` for good, in words, and nothing more is taken from it: its
+    connection must be closed, since nothing says where the next message starts (RFC 3261 section 18.3: only a
+    Content-Length does). That is one with no usable Content-Length, a head or body beyond the limits, or text where
+    a start line must stand (section 7). What was whole before is given back first. A message that is wrong in any
+    other way has its place in the stream; the next one is found.
     """
 
     def __init__(self) -> None:
+        self.broken = ""  # why nothing can be read any more
         self._buffer = bytearray()
         self._scanned = 0  # no empty line ends before this index
         self._blank = 0  # bytes of a keep-alive that may go on in the next piece
@@ -30,10 +34,22 @@ class Framer:
 
     def feed(self, data: bytes) -> tuple[list[bytes], bool]:
         """Returns the messages completed by `data`, and whether a keep-alive ping was among it that
-        wants a pong. Raises MalformedMessage when the stream is broken; messages before are lost with it.
+        wants a pong. Look at `broken` when they have been served.
         """
-        buffer, messages, ping = self._buffer, [], False
-        buffer += data
+        messages: list[bytes] = []
+        if self.broken:
+            return messages, False
+        self._buffer += data
+        try:
+            ping = self._cut(messages)
+        except MalformedMessage as problem:
+            self.broken, ping = str(problem), False
+            self._buffer.clear()
+        return messages, ping
+
+    def _cut(self, messages: list[bytes]) -> bool:
+        """Take whole messages off the front; True when there was a ping. Raises MalformedMessage."""
+        buffer, ping = self._buffer, False
         while buffer:
             if self._size is None:
                 if buffer[0] in b"\r\n":
@@ -47,7 +63,7 @@ class Framer:
             messages.append(bytes(buffer[: self._size]))
             del buffer[: self._size]
             self._size, self._scanned = None, 0
-        return messages, ping
+        return ping
 
     def _skip_keep_alive(self) -> bool:
         """Take CR and LF off the front; True when there were two CRLF together, which is a ping."""
@@ -66,7 +82,10 @@ class Framer:
             if self._scanned >= MAX_HEAD:
                 raise MalformedMessage(f"a head over {MAX_HEAD} bytes")
             return False
-        length = _content_length(bytes(self._buffer[:end]))
+        head = bytes(self._buffer[:end])
+        if b"SIP/" not in head.partition(b"\r\n")[0].upper():
+            raise MalformedMessage("text where a start line must stand")
+        length = _content_length(head)
         if end + 4 + length > MAX_MESSAGE:
             raise MalformedMessage(f"a message over {MAX_MESSAGE} bytes")
         self._size = end + 4 + length

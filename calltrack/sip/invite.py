@@ -250,7 +250,15 @@ class InviteUsage:
         if self._acks is None or cseq not in self._acks:
             return False
         flow, data = self._acks[cseq]
-        self.agent.layer.send(flow, data, b"ACK", self.dialog.call_id)
+
+        def send(flow: Flow) -> None:
+            self._acks[cseq] = (flow, data)
+            self.agent.layer.send(flow, data, b"ACK", self.dialog.call_id)
+
+        if flow.open:
+            send(flow)
+        else:  # the ACK went down with its connection
+            self.agent.with_flow(self.dialog, send, self._lost)
         return True
 
     def reinvite(self, sdp: bytes, done: Callable[[Response | None], None]) -> None:

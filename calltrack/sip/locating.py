@@ -62,6 +62,7 @@ class NextHop(NamedTuple):
     transport: str  # "udp", "tcp" or "tls"
     host: str  # an IPv4 or IPv6 address, without brackets
     port: int
+    name: str = ""  # by TLS: the name or address that its certificate must be for (RFC 5922 section 7.1)
 
 
 def literal(host: str, port: int | None = None, transport: str | None = None, secure: bool = False) -> NextHop | None:
@@ -82,7 +83,7 @@ def literal(host: str, port: int | None = None, transport: str | None = None, se
     except (OSError, ValueError):
         return None
     transport = _transport(transport, secure) or ("tls" if secure else "udp")
-    return NextHop(transport, address, _port(port) or _DEFAULT_PORTS[transport])
+    return _next_hop(transport, address, _port(port) or _DEFAULT_PORTS[transport], address)
 
 
 class Question(NamedTuple):
@@ -165,13 +166,14 @@ class Walk:
         plain = question.transport or ("tls" if question.secure else "udp")
         known = await self._addresses_in_hosts(question.host)
         if known:
-            return _tier(plain, known, question.port)
+            return _tier(plain, known, question)
         if question.port is None:
             services = await self._services(host, question)
-            found = await _together(self._servers(name, transport) for name, transport in services[:MAX_SERVICES])
+            asked = services[:MAX_SERVICES]
+            found = await _together(self._servers(name, transport, question) for name, transport in asked)
             if self._served:
                 return list(chain.from_iterable(found))
-        return _tier(plain, await self._addresses(host), question.port)
+        return _tier(plain, await self._addresses(host), question)
 
     async def _services(self, host: bytes, question: Question) -> list[tuple[bytes, str]]:
         """SRV names with their transports, best first (RFC 3263 section 4.1)."""
@@ -186,7 +188,7 @@ class Walk:
                 chosen.append((record.replacement.name, transport))
         return chosen or [(_SERVICES[transport] + host, transport) for transport in allowed]
 
-    async def _servers(self, service: bytes, transport: str) -> list[tuple[Server, ...]]:
+    async def _servers(self, service: bytes, transport: str, question: Question) -> list[tuple[Server, ...]]:
         """The servers of one SRV name in tiers of equal priority. A target of "." is a refusal (RFC 2782)."""
         records = await self._ask(self._dns.lookupService, service, dns.SRV, optional=True)
         self._served = self._served or bool(records)
@@ -196,7 +198,7 @@ class Walk:
         tiers: dict[int, list[Server]] = {}
         for record, addresses in zip(usable, found):
             if addresses:
-                hops = tuple(NextHop(transport, address, record.port) for address in addresses)
+                hops = tuple(_next_hop(transport, address, record.port, question.host) for address in addresses)
                 tiers.setdefault(record.priority, []).append(Server(record.weight, hops))
         return [tuple(servers) for servers in tiers.values()]
 
@@ -267,11 +269,16 @@ def by_weight(servers: Iterable[Server], chance: Callable[[], float]) -> list[Se
     return ordered
 
 
-def _tier(transport: str, addresses: list[str], port: int | None) -> list[tuple[Server, ...]]:
+def _tier(transport: str, addresses: list[str], question: Question) -> list[tuple[Server, ...]]:
     if not addresses:
         return []
-    port = port or _DEFAULT_PORTS[transport]
-    return [(Server(0, tuple(NextHop(transport, address, port) for address in addresses)),)]
+    port = question.port or _DEFAULT_PORTS[transport]
+    return [(Server(0, tuple(_next_hop(transport, address, port, question.host) for address in addresses)),)]
+
+
+def _next_hop(transport: str, address: str, port: int, name: str) -> NextHop:
+    """A next hop for a SIP URI with host `name`: whatever DNS says on the way, that is who must answer by TLS."""
+    return NextHop(transport, address, port, name if transport == "tls" else "")
 
 
 def _text(record: dns.Record_A | dns.Record_AAAA) -> str:

@@ -1,7 +1,7 @@
 """Match, retransmit and time out requests (RFC 3261 section 17, RFC 6026). Knows flows; no dialogs.
 
-Rule 1: what moves a transaction from state to state stands in the four tables below, whole.
-Rule 2: a table does not know messages. Its actions do, and each is a few lines.
+What moves a transaction from state to state stands in the four tables below, whole. A table does not know messages;
+its actions do, and each is a few lines.
 
 A transaction user gets, from a client transaction: `responded(transaction, response)` for each
 response that is not a retransmission (for INVITE: every 2xx), and `failed(transaction, error)` once,
@@ -140,10 +140,7 @@ class Transaction:
 
 
 class ServerTransaction(Transaction):
-    """A request that somebody sent us, until it is answered and the answer has arrived.
-
-    `request` is gone once a final response has been sent.
-    """
+    """A request that somebody sent us, until its answer has arrived. `request` is gone once a final one was sent."""
 
     __slots__ = ("_last", "call_id", "key", "method", "request", "sent_by", "to_tag", "user")
 
@@ -246,8 +243,8 @@ class ClientTransaction(Transaction):
         self._transmit(self._request)
 
     def cancel(self, *lines: bytes) -> None:
-        """Ask for an end to an INVITE that has no final response (section 9.1), with additional header
-        `lines` such as Reason. Before the first provisional response the CANCEL is held back."""
+        """Ask for an end to an INVITE that has no final response (section 9.1), with header `lines` such as Reason;
+        held back before the first provisional response."""
         if self.state == PROCEEDING:
             self._cancel = None
             self.layer.cancel(self, lines)
@@ -257,13 +254,17 @@ class ClientTransaction(Transaction):
             self._cancel = lines
 
     def header(self, name: bytes) -> list[bytes]:
-        """Header lines of the request as sent that begin with `name` (`b"Route: "`)."""
+        """Header lines of the request as sent that begin with `name`."""
         head = self._request[: self._request.find(b"\r\n\r\n")]
         return [line for line in head.split(b"\r\n") if line.startswith(name)]
 
     def received(self, response: Response) -> None:
         status = response.status
         self.event(GET_1XX if status < 200 else GET_2XX if status < 300 else GET_FAILURE, response)
+
+    def flow_closed(self, flow: Flow) -> None:
+        """Its connection is gone: for a request without final response as if it could not be sent."""
+        self.event(TRANSPORT_ERROR, TransportFailure(f"the connection to {flow.remote.host} was closed"))
 
     def _transmit(self, data: bytes) -> None:
         if self.layer.tap is not None:
@@ -374,6 +375,7 @@ INVITE_CLIENT = {
     (PROCEEDING, GET_2XX): (ACCEPTED, (T._linger, C._drop_request, C._pass_up)),
     (PROCEEDING, GET_FAILURE): (COMPLETED, (C._send_ack, T._linger, C._pass_up)),
     (PROCEEDING, EXPIRED): (TERMINATED, (T._forget, C._timed_out)),  # only after CANCEL (section 9.1)
+    (PROCEEDING, TRANSPORT_ERROR): (ACCEPTED, (T._linger, C._drop_request, C._transport_failed)),  # a 2xx may come yet
     (ACCEPTED, GET_2XX): (ACCEPTED, (C._pass_up,)),  # a retransmission or another fork's: the user knows
     (ACCEPTED, LINGERED): (TERMINATED, (T._forget,)),
     (COMPLETED, GET_FAILURE): (COMPLETED, (C._send_ack,)),

@@ -10,10 +10,11 @@ from functools import partial
 from typing import Any, Callable, Iterable, NamedTuple
 
 from twisted.internet import defer
-from twisted.internet.protocol import ClientFactory, ServerFactory
+from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
 from calltrack.errors import TransportFailure
+from calltrack.sip.dialling import dial
 from calltrack.sip.flows import (
     DATAGRAMS,
     Address,
@@ -26,13 +27,12 @@ from calltrack.sip.flows import (
     route_to,
 )
 from calltrack.sip.locating import NextHop
-from calltrack.sip.tls import ServerCertificate
+from calltrack.sip.tls import ServerCertificate, Trust
 from calltrack.sip.uri import host_port
 from calltrack.timers import Timers
 
 log = Logger()
 
-CONNECT_TIME = 4.0  # seconds a TCP connection may take to be made
 WILDCARDS = ("0.0.0.0", "::")
 MAX_CONNECTIONS = 10_000
 MAX_CONNECTIONS_PER_HOST = 200
@@ -49,7 +49,7 @@ class Listen(NamedTuple):
 
 
 class Transports(StreamOwner):
-    """All sockets of one SIP engine. `certificate`: what TLS listens with."""
+    """All sockets of one SIP engine. `certificate`: what TLS listens with; `trust`: whom it connects to."""
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class Transports(StreamOwner):
         listen: Iterable[tuple[str, str, int]],
         advertise: str = "",
         certificate: ServerCertificate | None = None,
+        trust: Trust | None = None,
     ) -> None:
         self.deliver: Callable[[bytes, Flow], None] = lambda data, flow: None
         self.closed: Callable[[Flow], None] = lambda flow: None  # told of each connection that is gone
@@ -67,12 +68,13 @@ class Transports(StreamOwner):
         self._listen = [Listen(*place) for place in listen]
         self._advertise = advertise
         self._certificate = certificate
+        self._trust = trust or Trust()
         self._ports: list[Any] = []
         self._udp: list[UDPSocket] = []
         self._stream_listeners: list[Listen] = []
         self._connections: dict[Address, Connection] = {}
         self._per_host: dict[str, int] = {}
-        self._connecting: dict[Address, list[defer.Deferred]] = {}
+        self._connecting: dict[NextHop, list[defer.Deferred]] = {}
         self._sockets_to: dict[str, UDPSocket] = {}
 
     # Life
@@ -131,26 +133,27 @@ class Transports(StreamOwner):
 
     def flow_to(self, hop: NextHop) -> defer.Deferred[Flow]:
         """Fires with a flow to `hop`: at once for UDP and over a connection that is there, else when
-        connected; TLS connections are only accepted. Fails with TransportFailure, within 4 s."""
+        connected. By TLS its peer has proved to be `hop.name` then. Fails with TransportFailure, within 8 s."""
         try:
             remote = check_address(hop.host, hop.port)
             if hop.transport == "udp":
                 return defer.succeed(self._socket_to(remote.host).flow(remote))
-            connection = self._connections.get(remote)
-            if connection is not None and connection.flow is not None and connection.name == hop.transport:
-                return defer.succeed(connection.flow)
-            if hop.transport != "tcp":
-                raise TransportFailure(f"no connection is made by {hop.transport}, only by udp and tcp")
+            if hop.transport not in ("tcp", "tls"):
+                raise TransportFailure(f"{hop.transport} is not spoken, only udp, tcp and tls")
         except TransportFailure:
             return defer.fail()
+        hop = NextHop(hop.transport, *remote, (hop.name or remote.host) if hop.transport == "tls" else "")
+        connection = self._connections.get(remote)
+        if connection is not None and connection.flow is not None and connection.name == hop.transport:
+            if connection.dialled in (None, hop):
+                return defer.succeed(connection.flow)
         result: defer.Deferred[Flow] = defer.Deferred()
-        waiting = self._connecting.get(remote)
+        waiting = self._connecting.get(hop)
         if waiting is not None:
             waiting.append(result)
         else:
-            self._connecting[remote] = [result]
-            factory = _Dialling(self, remote)
-            self._reactor.connectTCP(remote.host, remote.port, factory, timeout=CONNECT_TIME)
+            self._connecting[hop] = [result]
+            dial(self._reactor, self, self._timers, self._trust, hop)
         return result
 
     def udp_flow(self, local: Address, remote: Address) -> Flow:
@@ -215,12 +218,13 @@ class Transports(StreamOwner):
         if count >= MAX_CONNECTIONS_PER_HOST or len(self._connections) >= MAX_CONNECTIONS:
             self.counters["refused_connections"] += 1
             connection.flow = None  # never counted, so `disconnected` must not count it off
-            self.connect_failed(remote, "too many connections")
+            if connection.dialled is not None:
+                self.connect_failed(connection.dialled, "too many connections")
             return False
         self._per_host[remote.host] = count + 1
         self._connections[remote] = connection
         self.counters["connections"] += 1
-        for waiting in self._connecting.pop(remote, ()):
+        for waiting in self._connecting.pop(connection.dialled, ()) if connection.dialled is not None else ():
             waiting.callback(connection.flow)
         return True
 
@@ -238,25 +242,9 @@ class Transports(StreamOwner):
             self._per_host.pop(remote.host, None)
         self.closed(flow)
 
-    def connect_failed(self, remote: Address, why: str) -> None:
-        for waiting in self._connecting.pop(remote, ()):
-            waiting.errback(TransportFailure(f"tcp to {host_port(*remote)}: {why}"))
-
-
-class _Dialling(ClientFactory):
-    """One attempt to connect."""
-
-    noisy = False
-
-    def __init__(self, transports: Transports, remote: Address) -> None:
-        self._transports = transports
-        self._remote = remote
-
-    def buildProtocol(self, addr: Any) -> Connection:
-        return Connection(self._transports, self._transports._timers)
-
-    def clientConnectionFailed(self, connector: Any, reason: Any) -> None:
-        self._transports.connect_failed(self._remote, reason.getErrorMessage())
+    def connect_failed(self, hop: NextHop, why: str) -> None:
+        for waiting in self._connecting.pop(hop, ()):
+            waiting.errback(TransportFailure(f"{hop.transport} to {host_port(hop.host, hop.port)}: {why}"))
 
 
 def _enlarge(port: Any) -> None:

@@ -20,7 +20,8 @@ from twisted.names import hosts
 
 from calltrack.calls import events
 from calltrack.calls.inbound import InboundSide
-from calltrack.calls.outbound import Destination, Forwarded, OutboundSide
+from calltrack.calls.destinations import Destination, Forwarded
+from calltrack.calls.outbound import OutboundSide
 from calltrack.errors import CalltrackError, MalformedMessage, SIPError, UnusableSDP
 from calltrack.media.sdp import Document, Section
 from calltrack.sip.agent import Agent

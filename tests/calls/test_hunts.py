@@ -2,7 +2,7 @@
 
 from twisted.internet import defer
 
-from calltrack.calls.outbound import Destination
+from calltrack.calls.destinations import Destination
 from calltrack.sip.locating import NextHop
 from calltrack.testing.engine import TRUNK, sip_target
 from calltrack.testing.network import Link

@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from calltrack.calls import events
 from calltrack.calls.inbound import InboundSide
-from calltrack.calls.outbound import Destination, Forwarded, OutboundSide
+from calltrack.calls.destinations import Destination, Forwarded
+from calltrack.calls.outbound import OutboundSide
 from calltrack.sip.agent import Agent
 from calltrack.sip.transactions import Settings
 from calltrack.sip.transports import Transports

@@ -11,10 +11,12 @@ from calltrack import config
 from calltrack.cli import check, probe
 from calltrack.config.sections import StorageSettings
 from calltrack.errors import TransportFailure, Unresolvable
+from calltrack.sip.tls import ServerCertificate, Trust
 from calltrack.storage.spool import Spool
 from calltrack.storage.url import open_stores
 from calltrack.testing.store_contract import call_record
 from calltrack.tracking.catalog import Catalog
+from tests.sip.test_tls import write_certificate
 
 OK = b"SIP/2.0 200 OK\r\nVia: %s\r\nContent-Length: 0\r\n\r\n"
 
@@ -68,6 +70,20 @@ class ProbeTests(TestCase):
         port = reactor.listenTCP(0, Factory.forProtocol(StreamPeer), interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         self.assertEqual(await probe.ask_options(reactor, "tcp", "127.0.0.1", port.getHost().port), "200 OK")
+
+    async def test_peer_by_tls_must_be_who_it_should_be(self):
+        folder = self.mktemp()
+        Path(folder).mkdir()
+        write_certificate(folder, "pbx.example")
+        certificate = ServerCertificate(f"{folder}/pbx.example.pem", f"{folder}/pbx.example.key")
+        port = reactor.listenSSL(0, Factory.forProtocol(StreamPeer), certificate, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        hop = "tls", "127.0.0.1", port.getHost().port
+        trust = Trust(f"{folder}/pbx.example.pem")
+        self.assertEqual(await probe.ask_options(reactor, *hop, "pbx.example", trust), "200 OK")
+        for name, trusted, words in (("other.example", trust, "not for other.example"), ("pbx.example", Trust(), "no authority")):
+            question = _deferred(probe.ask_options(reactor, *hop, name, trusted))
+            self.assertIn(words, str(await self.assertFailure(question, TransportFailure)))
 
     async def test_silence_fails_in_words(self):
         self.patch(probe, "PATIENCE", 0.05)

@@ -27,6 +27,18 @@ class FoundTests(SynchronousTestCase):
         self.assertEqual(world.players["caller"].count(488), 1)
         self.assertEqual(world.engine.record.status, "CHANUNAVAIL")
 
+    def test_update_that_is_over_when_its_answer_comes_is_answered_once(self):
+        """The engine hung up while the relay rewrote the other side's answer: 487 had been said."""
+        world = self.play(
+            Setting(rewriting=0.2),
+            _offer("caller", "invite", 1.5),
+            _offer("one", "take", 1.5),
+            _offer("one", "update", 0.3),
+            Step("engine", "silence", 0, 0.0),
+        )
+        one = world.players["one"]
+        self.assertEqual((one.count(487), one.count(200)), (1, 0))
+
     def test_pending_reinvite_is_refused_when_the_engine_hangs_up(self):
         """Section 15.1.2: it gets 487 at once, and the other side, which has its BYE, is not asked any more."""
         world = self.play(

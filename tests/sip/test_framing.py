@@ -3,7 +3,6 @@
 from hypothesis import given, strategies
 from twisted.trial.unittest import SynchronousTestCase
 
-from calltrack.errors import MalformedMessage
 from calltrack.sip.framing import Framer
 from calltrack.sip.message import MAX_HEAD, MAX_MESSAGE
 
@@ -24,6 +23,14 @@ class FramerTests(SynchronousTestCase):
             messages += found
             pings += ping
         return messages, pings
+
+    def assertBroken(self, *pieces, framer=None):
+        """Nothing of these is a message, and nothing is read any more."""
+        framer = framer or Framer()
+        self.assertEqual([message for piece in pieces for message in framer.feed(piece)[0]], [])
+        self.assertTrue(framer.broken)
+        self.assertEqual(framer.feed(WITHOUT + b"\r\n\r\n"), ([], False))
+        self.assertFalse(framer.partial)
 
     @given(strategies.lists(strategies.sampled_from([*MESSAGES, b"\r\n", b"\r\n\r\n"]), max_size=8), strategies.data())
     def test_messages_are_found_however_they_are_split_and_merged(self, parts, data):
@@ -72,17 +79,34 @@ class FramerTests(SynchronousTestCase):
 
     def test_endless_head_is_broken(self):
         """ROBUSTNESS 2.13: 16 kB of headers."""
-        self.feed(b"OPTIONS sip:a SIP/2.0\r\nX: ")
-        self.assertRaises(MalformedMessage, self.feed, *[b"x" * 1000] * (MAX_HEAD // 1000 + 1))
+        self.assertBroken(b"OPTIONS sip:a SIP/2.0\r\nX: ", *[b"x" * 1000] * (MAX_HEAD // 1000 + 1))
 
     def test_body_beyond_the_limit_is_broken_before_it_comes(self):
         """ROBUSTNESS 2.13: 64 kB a message."""
-        self.assertRaises(MalformedMessage, self.feed, b"INFO sip:a SIP/2.0\r\nContent-Length: %d\r\n\r\n" % MAX_MESSAGE)
+        self.assertBroken(b"INFO sip:a SIP/2.0\r\nContent-Length: %d\r\n\r\n" % MAX_MESSAGE)
 
     def test_content_length_that_is_no_number_is_broken(self):
         """RFC 4475 section 3.1.2.3: nothing says where the next message begins."""
         for value in (b"-1", b"+5", b"1_0", b"ten", b"", b"99999999999", "٣".encode()):
-            self.assertRaises(MalformedMessage, Framer().feed, b"INFO sip:a SIP/2.0\r\nContent-Length: %b\r\n\r\n" % value)
+            self.assertBroken(b"INFO sip:a SIP/2.0\r\nContent-Length: %b\r\n\r\n" % value)
+
+    def test_text_where_a_start_line_must_stand_is_broken(self):
+        """EDGE-CASES 17; RFC 3261 section 7: the stream is out of step, and section 18.3 has nothing to find the next
+        message by but the Content-Length of this one."""
+        for garbage in (b"\x00\x01\x02 garbage\r\n\r\n", b"Content-Length: 5\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"):
+            self.assertBroken(garbage + WITHOUT)
+            self.assertBroken(garbage.replace(b"\r\n\r\n", b"\r\n") + WITHOUT)
+
+    def test_messages_before_the_break_are_given_back(self):
+        """EDGE-CASES 17: whatever comes after them in the same piece."""
+        self.assertEqual(self.framer.feed(WITHOUT + WITH_BODY + b"garbage\r\n\r\n" + COMPACT)[0], [WITHOUT, WITH_BODY])
+        self.assertBroken(framer=self.framer)
+
+    def test_message_that_is_wrong_otherwise_keeps_its_place(self):
+        """EDGE-CASES 17: a start line that nobody speaks, headers that are none: the next message is found."""
+        wrong = [b"INFO  sip:a@b SIP/7.0\r\n\r\n", b"SIP/2.0 xyz\r\nl: 2\r\n\r\nab", b"X SIP/2.0\r\nno header\r\n:\r\n\r\n"]
+        for message in wrong:
+            self.assertEqual(Framer().feed(message + WITHOUT)[0], [message, WITHOUT])
 
     def test_content_length_hidden_in_a_folded_line_does_not_count(self):
         data = b"INFO sip:a SIP/2.0\r\nSubject: x\r\n Content-Length: 100\r\nContent-Length: 2\r\n\r\nab"
@@ -91,8 +115,5 @@ class FramerTests(SynchronousTestCase):
     @given(strategies.lists(strategies.binary(max_size=50), max_size=8))
     def test_garbage_is_kept_within_limits_or_broken(self, pieces):
         framer = Framer()
-        try:
-            for piece in pieces:
-                framer.feed(piece)
-        except MalformedMessage:
-            pass
+        for piece in pieces:
+            framer.feed(piece)

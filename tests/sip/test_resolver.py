@@ -87,7 +87,11 @@ class ResolverTests(TestCase):
         return Resolver(self.zone, self.clock, **options)
 
     def resolve(self, *arguments, resolver=None, **options):
-        return self.successResultOf((resolver or self.resolver(**options)).resolve(*arguments))
+        return self.places((resolver or self.resolver(**options)).resolve(*arguments))
+
+    def places(self, waiting):
+        """Transports, addresses and ports of the next hops that have been found."""
+        return [hop[:3] for hop in self.successResultOf(waiting)]
 
     def refusal(self, *arguments, resolver=None, **options):
         deferred = (resolver or self.resolver(**options)).resolve(*arguments)
@@ -96,19 +100,19 @@ class ResolverTests(TestCase):
 
 class LiteralTests(ResolverTests):
     def test_address_literal_is_its_own_next_hop_without_dns(self):
-        self.assertEqual(self.resolve("192.0.2.7", 5062), [NextHop("udp", "192.0.2.7", 5062)])
+        self.assertEqual(self.resolve("192.0.2.7", 5062), [("udp", "192.0.2.7", 5062)])
         self.assertEqual(self.zone.asked, [])
 
     def test_default_port_depends_on_transport(self):
-        self.assertEqual(literal("192.0.2.7"), ("udp", "192.0.2.7", 5060))
-        self.assertEqual(literal("192.0.2.7", transport="TCP"), ("tcp", "192.0.2.7", 5060))
-        self.assertEqual(literal("192.0.2.7", transport="tls"), ("tls", "192.0.2.7", 5061))
-        self.assertEqual(literal("192.0.2.7", secure=True), ("tls", "192.0.2.7", 5061))
-        self.assertEqual(literal("192.0.2.7", transport="tcp", secure=True), ("tls", "192.0.2.7", 5061))
+        self.assertEqual(literal("192.0.2.7")[:3], ("udp", "192.0.2.7", 5060))
+        self.assertEqual(literal("192.0.2.7", transport="TCP")[:3], ("tcp", "192.0.2.7", 5060))
+        self.assertEqual(literal("192.0.2.7", transport="tls")[:3], ("tls", "192.0.2.7", 5061))
+        self.assertEqual(literal("192.0.2.7", secure=True)[:3], ("tls", "192.0.2.7", 5061))
+        self.assertEqual(literal("192.0.2.7", transport="tcp", secure=True)[:3], ("tls", "192.0.2.7", 5061))
 
     def test_ipv6_literal_loses_its_brackets(self):
-        self.assertEqual(literal("[2001:db8::7]", 5070), ("udp", "2001:db8::7", 5070))
-        self.assertEqual(literal("2001:db8::7"), ("udp", "2001:db8::7", 5060))
+        self.assertEqual(literal("[2001:db8::7]", 5070)[:3], ("udp", "2001:db8::7", 5070))
+        self.assertEqual(literal("2001:db8::7")[:3], ("udp", "2001:db8::7", 5060))
 
     def test_names_and_near_literals_are_no_literals(self):
         for host in ("office.example", "192.0.2", "0192.0.2.1", "192.0.2.256", "1::2::3", "", "192.0.2.1\0", "[1"):
@@ -159,6 +163,14 @@ class OrderOfQuestionsTests(ResolverTests):
     def test_sips_follows_tls_services_alone(self):
         self.assertEqual(self.resolve("office.example", None, None, True), [("tls", "192.0.2.9", 5090)])
 
+    def test_certificate_must_be_for_the_host_of_the_uri_wherever_dns_leads(self):
+        """RFC 5922 section 7.1."""
+        for asked in (("office.example", None, None, True), ("Office.example.", None, "tls"), ("office.example", 5061, "tls")):
+            (hop,) = self.successResultOf(self.resolver().resolve(*asked))
+            self.assertEqual(hop.name, "office.example")
+        self.assertEqual(literal("[2001:db8::1]", None, "tls").name, "2001:db8::1")
+        self.assertEqual(self.successResultOf(self.resolver().resolve("office.example", None, "tcp"))[0].name, "")
+
     def test_explicit_transport_asks_no_naptr(self):
         self.assertEqual(self.resolve("office.example", None, "udp"), [("udp", "192.0.2.9", 5070)])
         self.assertEqual(self.kinds(), ["SRV", "A"])
@@ -191,7 +203,7 @@ class ServersTests(ResolverTests):
             self.zone.records.setdefault(record.target.name.decode(), [a(f"192.0.2.{number}")])
 
     def hosts(self, **options):
-        return [hop.host for hop in self.resolve("office.example", None, "udp", **options)]
+        return [host for _, host, _ in self.resolve("office.example", None, "udp", **options)]
 
     def test_lower_priority_values_come_first(self):
         self.servers(srv(b"b.example", priority=20), srv(b"a.example", priority=10))
@@ -243,12 +255,12 @@ class ServersTests(ResolverTests):
         self.zone.records["gw.example"] = [a("192.0.2.1"), a("192.0.2.2"), a("192.0.2.3"), aaaa("2001:db8::1")]
         by_port = ("gw.example", 5060)
         self.assertEqual(
-            [hop.host for hop in self.resolve(*by_port, families=(6, 4))],
+            [host for _, host, _ in self.resolve(*by_port, families=(6, 4))],
             ["2001:db8::1", "192.0.2.1", "192.0.2.2", "192.0.2.3"],
         )
         by_turns = self.resolve(*by_port, families=(4, 6))
-        self.assertEqual([hop.host for hop in by_turns][:2], ["192.0.2.1", "2001:db8::1"])
-        self.assertEqual([hop.host for hop in self.resolve(*by_port, families=(6,))], ["2001:db8::1"])
+        self.assertEqual([host for _, host, _ in by_turns][:2], ["192.0.2.1", "2001:db8::1"])
+        self.assertEqual([host for _, host, _ in self.resolve(*by_port, families=(6,))], ["2001:db8::1"])
 
 
 class AliasTests(ResolverTests):
@@ -328,14 +340,14 @@ class TimeTests(ResolverTests):
         self.zone.silent.add("_sip._tcp.office.example")
         waiting = slow.resolve("office.example")
         self.clock.pump([0.1] * 40)
-        self.assertEqual(self.successResultOf(waiting), [("udp", "192.0.2.1", 5060)])
+        self.assertEqual(self.places(waiting), [("udp", "192.0.2.1", 5060)])
 
     def test_dropped_questions_of_the_other_family_leave_the_preferred_one(self):
         resolver = self.resolver(families=(4, 6))
         self.zone.lookupIPV6Address = lambda name, timeout: defer.Deferred()
         waiting = resolver.resolve("office.example", 5060)
         self.clock.pump([0.1] * 25)
-        self.assertEqual(self.successResultOf(waiting), [("udp", "192.0.2.1", 5060)])
+        self.assertEqual(self.places(waiting), [("udp", "192.0.2.1", 5060)])
 
     def test_answer_is_cached_for_its_time_to_live(self):
         self.successResultOf(self.ask())
@@ -353,7 +365,7 @@ class TimeTests(ResolverTests):
         waiting = self.ask()
         self.assertNoResult(waiting)
         self.clock.advance(0.5)
-        self.assertEqual(self.successResultOf(waiting), [("udp", "192.0.2.1", 5060)])
+        self.assertEqual(self.places(waiting), [("udp", "192.0.2.1", 5060)])
         self.assertEqual(len(self.successResultOf(self.ask())), 1)  # the next call does not wait again
 
     def test_expired_answer_serves_for_a_day_and_no_longer(self):
@@ -379,7 +391,7 @@ class TimeTests(ResolverTests):
         self.successResultOf(waiting)
         self.zone.records["office.example"] = [a("192.0.2.2")]
         self.zone.answer()
-        self.assertEqual(self.successResultOf(self.ask()), [("udp", "192.0.2.2", 5060)])
+        self.assertEqual(self.places(self.ask()), [("udp", "192.0.2.2", 5060)])
 
     def test_servers_found_before_are_kept_when_their_records_do_not_come(self):
         self.zone.records["_sip._udp.office.example"] = [srv(b"gw.example", 5070, ttl=60)]
@@ -489,7 +501,7 @@ class OverTheNetworkTests(TestCase):
 
         async def walk():
             found = await resolver.resolve("office.example")
-            self.assertEqual(found, [("tcp", "2001:db8::9", 5070), ("tcp", "192.0.2.9", 5070)])
+            self.assertEqual(found, [NextHop("tcp", "2001:db8::9", 5070), NextHop("tcp", "192.0.2.9", 5070)])
             with self.assertRaises(Unresolvable):
                 await resolver.resolve("nobody.example")
 

@@ -1,6 +1,7 @@
 """TLS: a certificate is judged before anything listens, renewed ones are taken up, and SIP is spoken over it."""
 
 import datetime
+import ipaddress
 import os
 
 from cryptography import x509
@@ -12,8 +13,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from calltrack.errors import ConfigErrors, TransportFailure
+from calltrack.sip.dialling import HANDSHAKE_TIME
 from calltrack.sip.locating import NextHop
-from calltrack.sip.tls import ServerCertificate
+from calltrack.sip.tls import ServerCertificate, Trust
 from calltrack.sip.transports import Transports
 from calltrack.timers import Timers
 
@@ -23,8 +25,13 @@ OPTIONS = (
 )
 
 
-def write_certificate(folder, name, days=2, key=None):
-    """Write NAME.pem and NAME.key; the key."""
+def alternative(name):
+    """A host name or address as a certificate names it."""
+    return x509.IPAddress(ipaddress.ip_address(name)) if name[-1].isdigit() else x509.DNSName(name)
+
+
+def write_certificate(folder, name, days=2, key=None, names=()):
+    """Write NAME.pem and NAME.key, for `names` (host names and addresses); the key."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -36,6 +43,7 @@ def write_certificate(folder, name, days=2, key=None):
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([alternative(one) for one in names or (name,)]), False)
         .sign(key, hashes.SHA256())
     )
     with open(os.path.join(folder, name + ".pem"), "wb") as file:
@@ -158,6 +166,121 @@ class SpeakingTests(FolderTestCase, TestCase):
         self.assertFalse(flow.open)
         self.assertRaises(TransportFailure, flow.send, b"x")
 
-    async def test_no_connection_is_made_by_us(self):
-        await self.listen()
-        await self.assertFailure(self.transports.flow_to(NextHop("tls", "127.0.0.1", 5061)), TransportFailure)
+
+class DiallingTests(FolderTestCase, TestCase):
+    """Connections that we make (RFC 5922): the peer proves to be the host of its SIP address, or there is none."""
+
+    def setUp(self):
+        super().setUp()
+        write_certificate(self.folder, "own", names=("pbx.example", "127.0.0.1"))
+        write_certificate(self.folder, "stranger", names=("pbx.example",))
+        self.received = []
+        self.clock = Clock()
+
+    def engine(self, places, authorities="own.pem", verify=True):
+        trust = Trust(self.path(authorities) if authorities else "", verify)
+        transports = Transports(reactor, Timers(self.clock), places, "", self.certificate(), trust)
+        transports.start()
+        self.addCleanup(transports.stop)
+        return transports
+
+    def peer(self):
+        """A listening engine as the other end; its place."""
+        peer = self.other = self.engine([("tls", "127.0.0.1", 0)])
+        peer.deliver = lambda data, flow: (self.received.append(flow), flow.send(b"SIP/2.0 200 OK\r\nCall-ID: 1\r\n\r\n"))
+        return peer.listening()[0].port
+
+    async def fails(self, transports, hop):
+        failure = await self.assertFailure(transports.flow_to(hop), TransportFailure)
+        return str(failure)
+
+    async def test_message_goes_over_a_connection_to_who_proves_the_name(self):
+        port, ours = self.peer(), self.engine([])
+        answered = defer.Deferred()
+        ours.deliver = lambda data, flow: answered.callback(data)
+        hop = NextHop("tls", "127.0.0.1", port, "pbx.example")
+        flow = await ours.flow_to(hop)
+        self.assertEqual((flow.transport, flow.verified, flow.remote), ("tls", "pbx.example", ("127.0.0.1", port)))
+        flow.send(OPTIONS)
+        self.assertTrue((await answered).startswith(b"SIP/2.0 200"))
+        self.assertIs(await ours.flow_to(hop), flow)
+
+    async def test_connection_to_one_name_is_not_taken_for_another(self):
+        """RFC 5923 section 8.2: the same address may serve both, only one has been proved."""
+        port, ours = self.peer(), self.engine([])
+        flow = await ours.flow_to(NextHop("tls", "127.0.0.1", port, "pbx.example"))
+        self.assertIn("not for other.example", await self.fails(ours, NextHop("tls", "127.0.0.1", port, "other.example")))
+        by_address = await ours.flow_to(NextHop("tls", "127.0.0.1", port))
+        self.assertIsNot(by_address, flow)
+        self.assertEqual(by_address.verified, "127.0.0.1")
+
+    async def test_certificate_of_no_trusted_authority_is_refused_and_nothing_is_sent(self):
+        port, ours = self.peer(), self.engine([], authorities="stranger.pem")
+        words = await self.fails(ours, NextHop("tls", "127.0.0.1", port, "pbx.example"))
+        self.assertIn("no authority that is trusted here", words)
+        self.assertEqual(self.received, [])
+        self.assertEqual(ours._connecting, {})
+
+    async def test_unless_certificates_are_verified_whoever_answers_is_the_peer(self):
+        port, ours = self.peer(), self.engine([], authorities="", verify=False)
+        for name in ("any.example", "127.0.0.1"):
+            flow = await ours.flow_to(NextHop("tls", "127.0.0.1", port, name))
+            self.assertTrue(flow.open)
+
+    async def test_peer_that_does_not_speak_tls_fails_with_words(self):
+        class Plain(protocol.Protocol):
+            def connectionMade(self):
+                self.transport.write(b"220 mail.example\r\n")
+
+        listening = reactor.listenTCP(0, protocol.Factory.forProtocol(Plain), interface="127.0.0.1")
+        self.addCleanup(listening.stopListening)
+        ours = self.engine([])
+        hop = NextHop("tls", "127.0.0.1", listening.getHost().port, "pbx.example")
+        waiting = [ours.flow_to(hop), ours.flow_to(hop)]
+        for one in waiting:
+            failure = await self.assertFailure(one, TransportFailure)
+            self.assertIn("tls to 127.0.0.1:", str(failure))
+        self.assertEqual(ours._connecting, {})
+
+    async def test_handshake_that_does_not_end_is_given_up(self):
+        reached = defer.Deferred()
+
+        class Mute(protocol.Protocol):
+            def dataReceived(self, data):
+                reached.callback(None)
+
+        listening = reactor.listenTCP(0, protocol.Factory.forProtocol(Mute), interface="127.0.0.1")
+        self.addCleanup(listening.stopListening)
+        ours = self.engine([])
+        waiting = ours.flow_to(NextHop("tls", "127.0.0.1", listening.getHost().port, "pbx.example"))
+        await reached
+        self.clock.advance(HANDSHAKE_TIME + 0.1)
+        await self.assertFailure(waiting, TransportFailure)
+
+    async def test_whoever_watches_a_flow_is_told_when_it_closes(self):
+        port, ours = self.peer(), self.engine([])
+        flow = await ours.flow_to(NextHop("tls", "127.0.0.1", port, "pbx.example"))
+        closed = defer.Deferred()
+        flow.watch(closed.callback)
+        flow.watch(self.fail)
+        flow.unwatch(self.fail)
+        flow.close()
+        self.assertIs(await closed, flow)
+
+
+class TrustTests(FolderTestCase, SynchronousTestCase):
+    def test_file_that_cannot_be_used_is_named(self):
+        write_certificate(self.folder, "own")
+        for name in ("none.pem", "own.key"):
+            (error,) = self.assertRaises(ConfigErrors, Trust(self.path(name)).load).errors
+            self.assertIn("[tls] authorities: ", error)
+            self.assertIn(name, error)
+
+    def test_several_authorities_may_stand_in_one_file(self):
+        for name in ("one", "two"):
+            write_certificate(self.folder, name)
+        with open(self.path("both.pem"), "wb") as both:
+            for name in ("one.pem", "two.pem"):
+                with open(self.path(name), "rb") as file:
+                    both.write(b"# " + name.encode() + b"\n" + file.read())
+        Trust(self.path("both.pem")).load()

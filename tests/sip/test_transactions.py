@@ -67,6 +67,7 @@ INVITE_CLIENT = {
     (tx.PROCEEDING, tx.GET_2XX): (tx.ACCEPTED, [], [200]),
     (tx.PROCEEDING, tx.GET_FAILURE): (tx.COMPLETED, ["ACK"], [486]),
     (tx.PROCEEDING, tx.EXPIRED): (tx.TERMINATED, [], [TransactionTimeout]),
+    (tx.PROCEEDING, tx.TRANSPORT_ERROR): (tx.ACCEPTED, [], [TransportFailure]),
     (tx.ACCEPTED, tx.GET_2XX): (tx.ACCEPTED, [], [200]),
     (tx.ACCEPTED, tx.LINGERED): (tx.TERMINATED, [], []),
     (tx.COMPLETED, tx.GET_FAILURE): (tx.COMPLETED, ["ACK"], []),

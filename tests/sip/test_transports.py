@@ -117,7 +117,6 @@ class UDPTests(TransportsTestCase):
         for hop in [NextHop("udp", THERE, port) for port in HOSTILE_PORTS] + [
             NextHop("udp", "pbx.example", 5060),
             NextHop("udp", "2001:db8::1", 5060),  # no IPv6 socket
-            NextHop("tls", THERE, 5061),
             NextHop("sctp", THERE, 5060),
             NextHop("tcp", "0.0.0.0", 5060),
             NextHop("tcp", THERE, -31),
@@ -296,6 +295,25 @@ class HostileStreamTests(TransportsTestCase):
             self.network.run(0.1)
             self.assertEqual(peer.connections, [])
         self.assertEqual(self.transports.counters["malformed_streams"], 3)
+
+    def test_messages_before_garbage_are_served_and_answered_and_then_the_connection_is_closed(self):
+        """EDGE-CASES 17."""
+        peer = self.peer()
+        self.transports.deliver = lambda data, flow: (self.delivered.append((data, flow)), flow.send(b"SIP/2.0 200 OK\r\nCall-ID: 1\r\n\r\n"))
+        peer.send(MESSAGE + MESSAGE + b"garbage\r\n\r\n" + MESSAGE)
+        self.network.run(1)
+        self.assertEqual([data for data, _ in self.delivered], [MESSAGE, MESSAGE])
+        self.assertEqual(peer.count(200), 2)
+        self.assertEqual(peer.connections, [])
+        self.assertEqual(self.timers.pending(), 0)
+
+    def test_good_message_after_one_that_is_wrong_is_served(self):
+        """EDGE-CASES 17: what is wrong with a message is its own affair as long as its end can be told."""
+        peer = self.peer()
+        wrong = b"INFO  sip:a@b SIP/7.0\r\nno header\r\n\r\n"
+        peer.send(wrong + MESSAGE)
+        self.assertEqual(self.messages(), [wrong, MESSAGE])
+        self.assertEqual(len(peer.connections), 1)
 
     def test_one_address_has_a_bounded_number_of_connections(self):
         self.patch(transports_module, "MAX_CONNECTIONS_PER_HOST", 5)
