@@ -1,10 +1,11 @@
 """What becomes of bindings: expiry, restarts, a store that is away, accounts that are disabled, clocks that jump."""
 
+from copy import copy
+
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred, fail, succeed
 
 from calltrack.errors import StoreUnavailable
-from calltrack.storage.url import Stores
 from tests.registrar.case import RegistrarTestCase
 
 
@@ -222,8 +223,8 @@ class StoreTests(RegistrarTestCase):
     def setUp(self):
         super().setUp()
         self.locations = Wavering(self.stores.locations)
-        stores = self.stores
-        self.wavering = Stores(stores.catalog, stores.records, stores.accounts, self.locations, None)
+        self.wavering = copy(self.stores)
+        self.wavering.locations = self.locations
 
     def test_answer_waits_until_the_binding_is_stored(self):
         self.start(stores=self.wavering)
