@@ -185,7 +185,10 @@ class FakeMediaSession:
         if b"m=" not in sdp:
             return defer.fail(UnusableSDP("no stream"))
         done: defer.Deferred[bytes] = defer.Deferred()
-        result = self._rewritten(target, sdp)
+        try:
+            result = self._rewritten(target, sdp)
+        except ValueError:
+            return defer.fail(UnusableSDP("an m= line that is none"))
         if relay.delay:
             relay.clock.callLater(relay.delay, done.callback, result)
         else:
