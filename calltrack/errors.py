@@ -88,5 +88,9 @@ class NoSuchObject(CalltrackError):
     """A project, scenario, number or call that does not exist; names what was asked for."""
 
 
+class NotAllowed(CalltrackError):
+    """Whoever asks is known and may not do this; says what would be needed."""
+
+
 class StoreUnavailable(CalltrackError):
     """A store did not answer: locked, full, corrupt or gone. What may be repeated is repeated."""

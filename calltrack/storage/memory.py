@@ -10,8 +10,10 @@ from zope.interface import implementer
 from calltrack.errors import InvalidField, NoSuchObject
 from calltrack.events.derived import of_call
 from calltrack.interfaces import ICallRecordStore, ICatalogStore, IEventStore
+from calltrack.storage import memory_search
 from calltrack.storage.told import Told
 from calltrack.tracking.model import CallRecord, Number, Project, Scenario
+from calltrack.tracking.search import CallQuery, CallTally
 
 
 @implementer(ICallRecordStore)
@@ -41,6 +43,12 @@ class MemoryCallRecords:
     def unfinished(self) -> Deferred[list[CallRecord]]:
         active = [record for record in self._records.values() if not record.final]
         return execute(sorted, active, key=_position)
+
+    def find(self, query: CallQuery) -> Deferred[list[CallRecord]]:
+        return execute(memory_search.find, self._records.values(), query)
+
+    def tally(self, project: int, since: int, until: int, offset: int) -> Deferred[CallTally]:
+        return execute(memory_search.tally, self._records.values(), project, since, until, offset)
 
     def _write(self, records: list[CallRecord]) -> None:
         for record in records:

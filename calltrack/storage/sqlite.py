@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from calltrack.errors import StoreUnavailable
 from calltrack.storage import migrations
 
+READERS = 2  # connections that only read, for what people look at
 BUSY_TIMEOUT = 5.0  # seconds that an operation waits for another program's lock
 
 Result = TypeVar("Result")
@@ -57,6 +58,18 @@ class Database:
             isolation_level=None,
             timeout=BUSY_TIMEOUT,
         )
+        self._readers = adbapi.ConnectionPool(
+            "sqlite3",
+            path,
+            cp_reactor=reactor,
+            cp_min=1,
+            cp_max=READERS,
+            cp_openfun=_configure_reader,
+            cp_noisy=False,
+            check_same_thread=False,
+            isolation_level=None,
+            timeout=BUSY_TIMEOUT,
+        )
 
     def migrate(self) -> Deferred[migrations.Migration]:
         """Make the file if there is none, and bring it to the schema of this version.
@@ -77,14 +90,22 @@ class Database:
         Fails with what it raises, or StoreUnavailable."""
         return self._run(self._transaction, "BEGIN", function, args)
 
+    def look(self, function: Callable[..., Result], *args: Any) -> Deferred[Result]:
+        """As `read`, beside the operations that run in order: what takes long delays no writer. Sees what was
+        durable when it began."""
+        if not self._migrated or self._reopen:
+            return self.read(function, *args)
+        return self._readers.runWithConnection(_transaction, "BEGIN", function, args).addErrback(self._failed)
+
     def write(self, function: Callable[..., Result], *args: Any) -> Deferred[Result]:
         """As `read`, for a function that changes something: all or nothing, durable when it fires."""
         return self._run(self._transaction, "BEGIN IMMEDIATE", function, args)
 
     def close(self) -> None:
         """End after the operation that is running. Idempotent."""
-        if self._pool.running or self._pool.startID:
-            self._pool.close()
+        for pool in (self._pool, self._readers):
+            if pool.running or pool.startID:
+                pool.close()
 
     def _run(self, function: Callable[..., Result], *args: Any) -> Deferred[Result]:
         return self._pool.runWithConnection(self._connected, function, *args).addErrback(self._failed)
@@ -105,11 +126,7 @@ class Database:
     ) -> Result:
         if not self._migrated:
             self._migrate(connection)
-        cursor = connection.cursor()
-        cursor.execute(begin)
-        result = function(cursor, *args)
-        connection.commit()
-        return result
+        return _transaction(connection, begin, function, args)
 
     def _failed(self, failure: Failure) -> Any:
         """What SQLite cannot do now becomes StoreUnavailable; a broken rule or a bug stays what it is."""
@@ -122,6 +139,22 @@ class Database:
         self._reopen = self._reopen or code in _REOPEN_AFTER
         advice = _ADVICE.get(code, f"does not work: {error}; run calltrack check")
         raise StoreUnavailable(f"database {self.path} {advice}") from error
+
+
+def _transaction(connection: adbapi.Connection, begin: str, function: Callable[..., Result], args: tuple) -> Result:
+    cursor = connection.cursor()
+    cursor.execute(begin)
+    result = function(cursor, *args)
+    connection.commit()
+    return result
+
+
+def _configure_reader(connection: sqlite3.Connection) -> None:
+    try:
+        connection.execute("PRAGMA query_only = ON")
+    except sqlite3.Error:
+        connection.close()
+        raise
 
 
 def _configure(connection: sqlite3.Connection) -> None:

@@ -12,10 +12,12 @@ from zope.interface import implementer
 from calltrack.errors import InvalidField, NoSuchObject
 from calltrack.events.derived import of_call
 from calltrack.interfaces import ICallRecordStore, ICatalogStore
+from calltrack.storage import sqlite_search
 from calltrack.storage.sqlite import Database
 from calltrack.storage.sqlite_events import SQLiteEvents, Transactions, append_events
 from calltrack.storage.told import Told
 from calltrack.tracking.model import CallRecord, LadderStep, Number, Project, Scenario
+from calltrack.tracking.search import CallQuery, CallTally
 
 _encoder = msgspec.json.Encoder()
 _records = msgspec.json.Decoder(CallRecord)
@@ -66,6 +68,12 @@ class SQLiteCallRecords:
 
     def unfinished(self) -> Deferred[list[CallRecord]]:
         return self._database.read(_unfinished_records)
+
+    def find(self, query: CallQuery) -> Deferred[list[CallRecord]]:
+        return self._database.look(sqlite_search.find, query)
+
+    def tally(self, project: int, since: int, until: int, offset: int) -> Deferred[CallTally]:
+        return self._database.look(sqlite_search.tally, project, since, until, offset)
 
 
 @implementer(ICatalogStore)

@@ -6,12 +6,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
-from calltrack.interfaces import IAccountStore, ICallRecordStore, ICatalogStore, ILocationStore
+from calltrack.interfaces import IAccessStore, IAccountStore, ICallRecordStore, ICatalogStore, ILocationStore
 from calltrack.storage.memory import MemoryCallRecords, MemoryCatalog
+from calltrack.storage.memory_access import MemoryAccess
 from calltrack.storage.memory_accounts import MemoryAccounts, MemoryLocations
 from calltrack.storage.memory_database import MemoryDatabase
 from calltrack.storage.migrations import Migration
 from calltrack.storage.sqlite import Database
+from calltrack.storage.sqlite_access import SQLiteAccess
 from calltrack.storage.sqlite_accounts import SQLiteAccounts, SQLiteLocations
 from calltrack.storage.sqlite_events import SQLiteEvents
 from calltrack.storage.sqlite_stores import SQLiteCallRecords, SQLiteCatalog
@@ -29,6 +31,7 @@ class Stores:
         locations: ILocationStore,
         events: SQLiteEvents,
         webhooks: SQLiteWebhooks,
+        access: IAccessStore,
         database: Database | None,
     ) -> None:
         self.catalog = catalog
@@ -37,6 +40,7 @@ class Stores:
         self.locations = locations
         self.events = events
         self.webhooks = webhooks
+        self.access = access
         self._database = database
 
     @property
@@ -75,6 +79,7 @@ def open_stores(url: str, reactor: Any) -> Stores:
             MemoryLocations(),
             events,
             SQLiteWebhooks(memory),
+            MemoryAccess(catalog),
             None,
         )
     database = Database(url.removeprefix("sqlite:"), reactor)
@@ -86,5 +91,6 @@ def open_stores(url: str, reactor: Any) -> Stores:
         SQLiteLocations(database),
         events,
         SQLiteWebhooks(database),
+        SQLiteAccess(database),
         database,
     )
