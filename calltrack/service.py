@@ -20,6 +20,10 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
 from calltrack import __version__
+from calltrack.access.guard import LogInGuard
+from calltrack.access.keys import Keys
+from calltrack.access.passwords import Passwords
+from calltrack.access.people import People
 from calltrack.calls.engine import CallEngine
 from calltrack.calls.pings import Pings
 from calltrack.config import Settings, defaults, load
@@ -36,8 +40,13 @@ from calltrack.sip.transports import Transports
 from calltrack.storage.ledger import Ledger
 from calltrack.storage.url import Stores, open_stores
 from calltrack.timers import Timers
+from calltrack.tracking.accounts import Accounts
+from calltrack.tracking.catalog import Catalog
 from calltrack.tracking.routing import CachedScenarioSource
+from calltrack.tracking.search import CallLog
+from calltrack.web.api.site import API
 from calltrack.web.health import HealthPage
+from calltrack.web.services import Services, TrunkState
 from calltrack.web.site import put_together
 
 log = Logger()
@@ -152,6 +161,7 @@ class CalltrackService(Service):
         self.events = Events(settings, self.stores.events, reactor, self.timers, wall_ms)
         self.registrar.observers.append(self.events.account_news)
         self.pings.observers.append(self.events.peer_news)
+        self.services = self._services()
         self._began = reactor.seconds()
         self._web: Any = None
 
@@ -253,7 +263,39 @@ class CalltrackService(Service):
 
     def resources(self) -> dict[bytes, IResource]:
         """What the web answers, by first path segment."""
-        return {b"health": HealthPage(self.facts).app.resource()}
+        api = API(self.services)
+        return {b"health": HealthPage(self.facts).app.resource(), b"api": api.app.resource()}
+
+    def _services(self) -> Services:
+        """What the page and the API work with."""
+        stores, sip = self.stores, self.settings.sip
+        countries = {trunk.country for trunk in self.settings.trunks}
+        return Services(
+            catalog=Catalog(stores.catalog),
+            accounts=Accounts(stores.accounts, stores.locations, sip.domain),
+            calls=CallLog(stores.records),
+            keys=Keys(stores.access, wall_ms),
+            people=People(stores.access, wall_ms, Passwords(self.reactor), LogInGuard(self.reactor.seconds)),
+            wall_ms=wall_ms,
+            domain=sip.domain,
+            listen=sip.listen,
+            country=countries.pop() if len(countries) == 1 else "",
+            trunks=self._trunk_states,
+            facts=self.facts,
+        )
+
+    def _trunk_states(self) -> list[TrunkState]:
+        words = {None: "unknown", True: "up", False: "down"}
+        return [
+            TrunkState(
+                name=trunk.name,
+                state=words[self.pings.state("trunk", trunk.name)],
+                delivers=bool(trunk.sources),
+                outbound=trunk.outbound,
+                sources=tuple(map(str, trunk.sources)),
+            )
+            for trunk in self.settings.trunks
+        ]
 
     def facts(self) -> dict[str, Any]:
         """What `/health` tells."""

@@ -5,6 +5,7 @@ Must not know any single command.
 
 from __future__ import annotations
 
+import time
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, TypeVar
@@ -86,6 +87,11 @@ class Environment:
                 stores.close()
 
         return run(main)
+
+
+def wall_ms() -> int:
+    """Milliseconds since the Unix epoch, UTC."""
+    return int(time.time() * 1000)
 
 
 def run(main: Callable[[Any], Awaitable[Result]]) -> Result:

@@ -19,11 +19,15 @@ def project() -> None:
 @click.argument("name")
 @click.option("--site", "sites", multiple=True, metavar="URL", help="Address of a tracked site; may be repeated.")
 @click.option("--default-target", default="", metavar="TARGET", help="Where numbers without a scenario lead.")
+@click.option("--time-zone", default="UTC", metavar="NAME", help="Of its days and hours, as Europe/Moscow.")
 @json_option
 @click.pass_obj
-def add(environment: Environment, name: str, sites: tuple[str, ...], default_target: str, as_json: bool) -> None:
+def add(
+    environment: Environment, name: str, sites: tuple[str, ...], default_target: str, time_zone: str, as_json: bool
+) -> None:
     """Add a project NAME."""
-    _show(with_catalog(environment, lambda catalog: catalog.add_project(name, sites, default_target)), as_json)
+    new = (name, sites, default_target, time_zone)
+    _show(with_catalog(environment, lambda catalog: catalog.add_project(*new)), as_json)
 
 
 @project.command()
@@ -31,6 +35,7 @@ def add(environment: Environment, name: str, sites: tuple[str, ...], default_tar
 @click.option("--name")
 @click.option("--site", "sites", multiple=True, metavar="URL", help="Replaces the sites; may be repeated.")
 @click.option("--default-target", metavar="TARGET", help='"" for none.')
+@click.option("--time-zone", metavar="NAME", help="Of its days and hours, as Europe/Moscow.")
 @click.option("--enable/--disable", "enabled", default=None, help="A disabled project's calls lead nowhere.")
 @click.option("--max-calls", type=int, help="Calls at once; 0 = no limit.")
 @click.option("--max-rate", type=float, help="Calls a second; 0 = no limit.")

@@ -9,8 +9,8 @@ import click
 from calltrack.cli.environment import Environment
 from calltrack.cli.output import json_option, print_fields, print_json, print_table
 from calltrack.cli.parameters import OBJECT_ID, given, project_option, with_catalog
-from calltrack.tracking.catalog import Catalog, read_targets
-from calltrack.tracking.model import Addressing, Scenario
+from calltrack.tracking.catalog import with_addressing
+from calltrack.tracking.model import Scenario
 from calltrack.tracking.published import published
 from calltrack.tracking.targets import FORMS
 
@@ -67,7 +67,7 @@ def add(environment: Environment, name: str, project: int, as_json: bool, **opti
     for option, parameter in (("marker", "--static"), ("forwards", "--forward")):
         if not options[option]:
             raise click.UsageError(f"Missing option '{parameter}'.")
-    settings = _with_addressing(given(options), Addressing())
+    settings = with_addressing(given(options))
     marker, forwards = settings.pop("marker"), settings.pop("forwards")
     added = with_catalog(environment, lambda catalog: catalog.add_scenario(name, project, marker, forwards, **settings))
     _show(added, as_json)
@@ -85,17 +85,8 @@ def add(environment: Environment, name: str, project: int, as_json: bool, **opti
 def edit(environment: Environment, scenario: int, as_json: bool, **options: Any) -> None:
     """Change what is given of SCENARIO. New targets take the place of the old ones."""
 
-    async def change(catalog: Catalog) -> Scenario:
-        current = await catalog.scenario(scenario)
-        first = current.targets[0] if current.targets else None
-        changes = _with_addressing(given(options), first.addressing if first else Addressing())
-        if "forwards" in changes:
-            kept = ("ring_time", "max_calls", "max_rate", "allow", "addressing") if first else ()
-            settings = {name: getattr(first, name) for name in kept}
-            changes["targets"] = read_targets(changes.pop("forwards"), **settings)
-        return await catalog.edit_scenario(scenario, **changes)
-
-    _show(with_catalog(environment, change), as_json)
+    changes = given(options)
+    _show(with_catalog(environment, lambda catalog: catalog.edit_scenario(scenario, **changes)), as_json)
 
 
 @scenario.command("list")
@@ -128,15 +119,6 @@ def show(environment: Environment, scenario: int, as_json: bool) -> None:
 def remove(environment: Environment, scenario: int, as_json: bool) -> None:
     """Remove SCENARIO; its numbers stay with the project."""
     _show(with_catalog(environment, lambda catalog: catalog.remove_scenario(scenario)), as_json)
-
-
-def _with_addressing(options: dict[str, Any], current: Addressing) -> dict[str, Any]:
-    """`options` with those of the addressing profile put together, on top of `current`."""
-    profile = {name: options.pop(name) for name in ("request_user", "dialled_in", "caller_id") if name in options}
-    if profile:
-        fields = {name: getattr(current, name) for name in Addressing.__struct_fields__}
-        options["addressing"] = Addressing(**(fields | profile))
-    return options
 
 
 def _show(scenario: Scenario, as_json: bool) -> None:

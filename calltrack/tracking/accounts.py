@@ -49,6 +49,19 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         return f"<account {self.user} of project {self.project}, {'enabled' if self.enabled else 'disabled'}>"
 
 
+class PublishedAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """What a softphone or an exchange needs to log in."""
+
+    project: int
+    user: str
+    domain: str
+    port: int  # of UDP, or of the first place where SIP listens
+    ports: dict[str, int]  # by transport
+    transports: tuple[str, ...]
+    enabled: bool  # it has a password
+    usable: bool  # the password was set for this domain
+
+
 class Accounts:
     """The accounts in `accounts`, and the devices in `locations` that are logged in to them. `realm`: the SIP domain.
 

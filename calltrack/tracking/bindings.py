@@ -39,6 +39,22 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class PublishedBinding(msgspec.Struct, frozen=True, kw_only=True):
+    """A device that is logged in to an account."""
+
+    project: int
+    user: str
+    contact: str
+    device: str  # what its User-Agent says
+    source: str  # address and port that it registered from
+    transport: str
+    registered: str  # ISO 8601
+    expires: int  # seconds from now
+    q: float
+    path: tuple[str, ...]
+    instance: str
+
+
 class AccountEvent(msgspec.Struct, frozen=True, kw_only=True):
     """A device has logged in to an account or is gone from it. A refresh is no event."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from typing import Any, Callable, Iterable, Literal, Sequence
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -47,16 +48,18 @@ class Catalog:
 
     # Projects
 
-    async def add_project(self, name: str, sites: Iterable[str] = (), default_target: str = "") -> Project:
+    async def add_project(
+        self, name: str, sites: Iterable[str] = (), default_target: str = "", time_zone: str = "UTC"
+    ) -> Project:
         """A new project. `sites`: http or https addresses; `default_target`: where numbers without a
-        scenario lead, as `parse_target` reads it."""
+        scenario lead, as `parse_target` reads it; `time_zone`: an IANA name."""
         project = Project(id=0, name="", key=secrets.token_hex(8))
-        changes = {"name": name, "sites": sites, "default_target": default_target}
+        changes = {"name": name, "sites": sites, "default_target": default_target, "time_zone": time_zone}
         return await self._store.add_project(_changed(project, changes, _PROJECT_RULES))
 
     async def edit_project(self, project: int, **changes: Any) -> Project:
-        """Change fields of a project: name, sites, enabled, default_target, max_calls, max_rate,
-        target_call_time."""
+        """Change fields of a project: name, sites, enabled, default_target, time_zone, max_calls,
+        max_rate, target_call_time."""
         return await self._store.replace(_changed(await self.project(project), changes, _PROJECT_RULES))
 
     async def projects(self) -> list[Project]:
@@ -95,8 +98,14 @@ class Catalog:
 
     async def edit_scenario(self, scenario: int, **changes: Any) -> Scenario:
         """Change fields of a scenario: name, marker, targets (of `read_targets`), ring, enabled, record; or, of all
-        its targets, ring_time, max_calls, allow, addressing."""
+        its targets, ring_time, max_calls, allow, addressing. `forwards`: other targets, as `parse_target` reads them,
+        that keep what was set of those before; `request_user`, `dialled_in`, `caller_id`: parts of addressing."""
         current = await self.scenario(scenario)
+        first = current.targets[0] if current.targets else None
+        changes = with_addressing(changes, first.addressing if first else Addressing())
+        if "forwards" in changes:
+            kept = {key: getattr(first, key) for key in _TARGET_RULES} if first else {}
+            changes["targets"] = read_targets(changes.pop("forwards"), **kept)
         of_targets = {key: changes.pop(key) for key in _TARGET_RULES if key in changes}
         if of_targets:
             targets = changes.get("targets", current.targets)
@@ -159,6 +168,15 @@ def read_targets(forwards: Sequence[str], **settings: Any) -> tuple[Target, ...]
     return targets
 
 
+def with_addressing(changes: dict[str, Any], current: Addressing = Addressing()) -> dict[str, Any]:
+    """`changes` with those of an addressing profile's fields put together, on top of `current`."""
+    profile = {name: changes[name] for name in Addressing.__struct_fields__ if name in changes}
+    if not profile:
+        return changes
+    others = {name: value for name, value in changes.items() if name not in profile}
+    return {**others, "addressing": msgspec.structs.replace(changes.get("addressing", current), **profile)}
+
+
 def _found(what: str, candidates: Iterable[Any]) -> Any:
     for found in candidates:
         return found
@@ -198,6 +216,14 @@ def _sites(field: str, value: Iterable[str]) -> tuple[str, ...]:
 def _default_target(field: str, value: str) -> str:
     if value:
         parse_target(value, field)
+    return value
+
+
+def _time_zone(field: str, value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise InvalidField(field, f"{quoted(value)} is no time zone; allowed: UTC, or as Europe/Moscow") from None
     return value
 
 
@@ -260,6 +286,7 @@ _PROJECT_RULES = {
     "sites": _sites,
     "enabled": _flag,
     "default_target": _default_target,
+    "time_zone": _time_zone,
     "max_calls": _calls_at_once,
     "max_rate": _calls_a_second,
     "target_call_time": _within(0, 86400, "seconds"),

@@ -30,6 +30,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     max_rate: float = 0.0  # calls a second; 0 = no limit
     target_call_time: float = 30.0  # seconds of conversation that make a call a target call
     default_target: str = ""  # a target address, for numbers without a scenario; "" = none
+    time_zone: str = "UTC"  # IANA name: of days and hours in its reports
 
 
 class Addressing(msgspec.Struct, frozen=True, kw_only=True):

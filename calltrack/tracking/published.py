@@ -6,13 +6,41 @@ The command line, the page, the API and webhooks show the same. Knows names and 
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from calltrack.tracking.model import CallRecord, LadderStep
+from calltrack.tracking.model import CallRecord, LadderStep, Recording
 
 _TIMES = ("created", "ringing", "answered", "ended")
+
+
+class PublishedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A SIP message of a call: when, between whom, which."""
+
+    at_ms: int  # milliseconds since the call was created
+    side: str
+    sent: bool
+    text: str
+    sdp: bool
+
+
+_OTHERWISE: dict[str, Any] = {
+    **{name: str | None for name in _TIMES},
+    "created": str,
+    "recording": Recording | Literal[""] | None,
+    "ladder": tuple[PublishedStep, ...] | UnsetType,
+}
+
+PublishedCall = msgspec.defstruct(
+    "Call",
+    [(field.name, _OTHERWISE.get(field.name, field.type), UNSET) if field.name == "ladder" else
+     (field.name, _OTHERWISE.get(field.name, field.type)) for field in msgspec.structs.fields(CallRecord)],
+    frozen=True,
+    kw_only=True,
+)  # fmt: skip
+"""The shape that `published_call` gives: a `CallRecord` with its times as text."""
 
 
 def published(value: Any) -> dict[str, Any]:

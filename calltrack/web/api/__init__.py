@@ -1,0 +1,1 @@
+"""The REST API: operations, their answers, and the description that is made from the same types."""

@@ -1,0 +1,43 @@
+"""What the page and the API work with: the application services, and what the running engine tells of itself.
+
+Put together by the service. Knows names, not how anything is done.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Sequence
+
+import msgspec
+
+from calltrack.access.keys import Keys
+from calltrack.access.people import People
+from calltrack.tracking.accounts import Accounts
+from calltrack.tracking.catalog import Catalog
+from calltrack.tracking.search import CallLog
+
+
+class TrunkState(msgspec.Struct, frozen=True, kw_only=True):
+    """A trunk of the configuration, and whether it answers. `state`: "up" or "down" by OPTIONS; "unknown" while
+    nobody has asked, or for a trunk that delivers calls only."""
+
+    name: str
+    state: str
+    delivers: bool  # calls come from it
+    outbound: str = ""  # where calls leave to; "" = none do
+    sources: tuple[str, ...] = ()
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """The rules of everything that can be asked and changed."""
+
+    catalog: Catalog
+    accounts: Accounts
+    calls: CallLog
+    keys: Keys
+    people: People
+    wall_ms: Callable[[], int]  # milliseconds since the Unix epoch
+    domain: str  # of SIP accounts
+    listen: Sequence[tuple[str, str, int]]  # transport, address, port of each place where SIP listens
+    country: str = ""  # by whose rules national numbers are read
+    trunks: Callable[[], list[TrunkState]] = list
+    facts: Callable[[], dict[str, Any]] = dict  # of the running engine
