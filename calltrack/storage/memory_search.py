@@ -64,7 +64,7 @@ def _day(day: int, source: str, found: list[CallRecord]) -> DayTally:
         answered=_answered(found),
         target=sum(record.target_call for record in found),
         talked=sum(record.answer_duration for record in found),
-        cost=sum(getattr(record, "cost", 0.0) for record in found),
+        cost=sum(record.cost or 0.0 for record in found),
     )
 
 

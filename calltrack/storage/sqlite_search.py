@@ -27,7 +27,8 @@ def find(cursor: sqlite3.Cursor, query: CallQuery) -> list[CallRecord]:
 def _statement(query: CallQuery) -> tuple[str, list[Any]]:
     equal = {name: getattr(query, name) for name in _LEADERS if getattr(query, name) is not None}
     by_time = query.key == "created"
-    leader = next((name for name in equal if by_time or name in _FEW), "")
+    led = [name for name in equal if (by_time or name in _FEW) and (name, equal[name]) != ("caller", "")]
+    leader = led[0] if led else ""
     one_status = by_time and not leader and len(query.statuses) == 1
     conditions: list[str] = []
     values: list[Any] = []
@@ -40,6 +41,8 @@ def _statement(query: CallQuery) -> tuple[str, list[Any]]:
         require("project = ?", query.project)
     for name, value in equal.items():
         require(f"{name} = ?" if name == leader else f"+{name} = ?", value)
+    if query.caller:
+        require("caller <> ''")  # its index has no withheld ones
     if query.statuses:
         marks = ", ".join("?" * len(query.statuses))
         require(f"{'' if one_status else '+'}status IN ({marks})", *query.statuses)

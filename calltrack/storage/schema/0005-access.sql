@@ -37,7 +37,6 @@ CREATE INDEX audit_by_project ON audit (project, id);
 
 -- Not stored: read out of `value` when a row is written, for the indexes.
 ALTER TABLE call ADD COLUMN scenario INTEGER GENERATED ALWAYS AS (json_extract(value, '$.scenario')) VIRTUAL;
-ALTER TABLE call ADD COLUMN caller TEXT GENERATED ALWAYS AS (json_extract(value, '$.caller')) VIRTUAL;
 ALTER TABLE call ADD COLUMN callee TEXT GENERATED ALWAYS AS (json_extract(value, '$.callee')) VIRTUAL;
 ALTER TABLE call ADD COLUMN visit INTEGER GENERATED ALWAYS AS (json_extract(value, '$.attribution.visit')) VIRTUAL;
 ALTER TABLE call ADD COLUMN marker TEXT GENERATED ALWAYS AS (json_extract(value, '$.attribution.marker')) VIRTUAL;
@@ -49,7 +48,6 @@ ALTER TABLE call ADD COLUMN cost REAL GENERATED ALWAYS AS (json_extract(value, '
 
 CREATE INDEX call_by_outcome ON call (project, status, created, id);
 CREATE INDEX call_by_scenario ON call (project, scenario, created, id);
-CREATE INDEX call_by_caller ON call (project, caller, created, id);
 CREATE INDEX call_by_callee ON call (project, callee, created, id);
 CREATE INDEX call_by_source ON call (project, source, created, id);
 CREATE INDEX call_by_marker ON call (project, marker, created, id);
