@@ -260,7 +260,7 @@ class CallCommandTests(CommandTestCase):
             {
                 "id", "project", "scenario", "caller", "callee", "target", "trunk", "created", "ringing", "answered",
                 "ended", "duration", "waiting_time", "answer_duration", "status", "hangup", "sip_code", "q850", "reason",
-                "attribution", "target_call", "new_caller", "media", "recording",
+                "attribution", "target_call", "cost", "currency", "new_caller", "media", "recording",
             },
         )  # fmt: skip
 
