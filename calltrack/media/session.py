@@ -241,7 +241,7 @@ class Session:
             self._parties[name].figures() if name in self._parties else StreamFigures()
             for name in (CALLER, self.connected or self._heard)
         )
-        return MediaFigures(caller=caller, target=target, verdict=_verdict(caller.packets, target.packets))
+        return MediaFigures(caller=caller, target=target, verdict=verdict_of(caller.packets, target.packets))
 
     def close(self) -> MediaFigures:
         if self.final is None:
@@ -347,7 +347,7 @@ class Session:
             del self._offers[parties]
 
 
-def _verdict(caller: int, target: int) -> str:
+def verdict_of(caller: int, target: int) -> str:
     if caller and target:
         return "both-ways"
     if caller:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-RELAYS = ("twisted",)  # the names that `relays` has a relay for
+from calltrack.media.rtpengine_settings import RTPEngineSettings
+
+RELAYS = ("twisted", "rtpengine")  # the names that `relays` has a relay for
 
 
 class MediaSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,3 +18,4 @@ class MediaSettings(msgspec.Struct, frozen=True, kw_only=True):
     ports: tuple[int, int] = (20000, 29999)  # first and last, both included
     timeout: float = 60.0  # seconds without a packet that end a call; 0 = never
     quarantine: float = 10.0  # seconds a port that carried media must be silent before it is used again
+    rtpengine: RTPEngineSettings = RTPEngineSettings()
