@@ -11,6 +11,7 @@ import re
 from typing import Any, Callable, NamedTuple
 
 from calltrack.errors import InvalidField
+from calltrack.media.rtpengine_settings import NodeAddress
 from calltrack.tracking.targets import parse_sip_address
 
 Check = Callable[[Any], Any]
@@ -161,6 +162,24 @@ def host_port(value: Any) -> HostPort:
     if bracketed != (":" in host):
         raise ValueError(f"{shown(value)}: an IPv6 address stands in brackets, as in [::1]:8080")
     return HostPort(address_literal(host[1:-1] if bracketed else host), int(port))
+
+
+def media_node(value: Any) -> NodeAddress:
+    """``address:port`` of an rtpengine, with ``weight=N`` after it for another share of the calls than the others."""
+    where, space, weight = text(value).partition(" ")
+    place = host_port(where)
+    if not place.port:
+        raise ValueError(f"{shown(value)} has no port from 1 to 65535; write address:port, as in 127.0.0.1:2223")
+    if space and not re.fullmatch("weight=[1-9][0-9]{0,3}", weight):
+        raise ValueError(f"{shown(value)} has no weight from 1 to 9999; write it as in 10.0.0.5:2223 weight=2")
+    return NodeAddress(place.host, place.port, int(weight[7:] or 1))
+
+
+def interface_pair(value: Any) -> tuple[str, ...]:
+    """Two names of rtpengine's interfaces: towards callers, towards targets; none for its default."""
+    if not isinstance(value, list) or len(value) not in (0, 2):
+        raise ValueError(f"{shown(value)} is no pair of names; write it as [\"external\", \"internal\"]")
+    return tuple(some_text(name) for name in value)
 
 
 def listen(value: Any) -> Listen:

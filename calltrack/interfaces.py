@@ -86,11 +86,12 @@ class IMediaSession(Interface):
         never tapped pay nothing for it. A relay that records by itself raises MediaUnavailable."""
 
     def figures():
-        """The `MediaFigures` up to now."""
+        """The `MediaFigures` up to now, at once or as a Deferred that fires with them and never fails."""
 
     def close():
-        """Stop relaying, give the ports back (after quarantine), return the final `MediaFigures`.
-        Idempotent; later calls return the same figures."""
+        """Stop relaying and give the ports back (after quarantine). Returns the final `MediaFigures`, or a Deferred that fires
+        with them and never fails; the call's record waits for it, so within a few seconds.
+        Idempotent; later calls give the same figures."""
 
 
 class IMediaTap(Interface):

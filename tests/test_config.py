@@ -2,6 +2,7 @@ import ipaddress
 import re
 from pathlib import Path
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -43,9 +44,19 @@ class ExampleTests(SynchronousTestCase):
         text = EXAMPLE.read_text("utf-8")
         named = set(re.findall(r"(?m)^(?:# )?([a-z][a-z0-9_]*) = ", text))
         values = (getattr(config.defaults(), name) for name in config.Settings.__struct_fields__)
-        sections = (type(value) for value in values if not isinstance(value, tuple))
-        known = {key for section in (*sections, config.TrunkSettings) for key in section.__struct_fields__}
+        sections = [value for value in values if not isinstance(value, tuple)]
+        sections += [value for section in sections for value in msgspec.structs.astuple(section) if _is_section(value)]
+        known = {
+            field.name
+            for section in (*map(type, sections), config.TrunkSettings)
+            for field in msgspec.structs.fields(section)
+            if not _is_section(field.default)
+        }
         self.assertEqual(named, known)
+
+
+def _is_section(value):
+    return isinstance(value, msgspec.Struct)
 
 
 class LoadTests(SynchronousTestCase):
@@ -140,6 +151,19 @@ class ErrorTests(SynchronousTestCase):
         starts = ["[sip] t1", "[sip] lisen", "[web] listen", "[spi]", '[[trunk]] "a" sources']
         starts += ["[[trunk]] number 2 country", "[[trunk]] number 2 name"]
         self.assertEqual([error[: len(start)] for error, start in zip(errors, starts, strict=True)], starts)
+
+    def test_a_section_within_a_section_is_read_and_judged_like_any_other(self):
+        settings = config.load('[media]\nrelay = "rtpengine"\n[media.rtpengine]\nnodes = ["10.0.0.5:2223 weight=2", "[::1]:2223"]')
+        self.assertEqual(settings.media.rtpengine.nodes, (("10.0.0.5", 2223, 2), ("::1", 2223, 1)))
+        self.error("[media.rtpengine]\nnode = 1", "[media.rtpengine] node", "unknown key", "did you mean nodes?")
+        self.error('[media.rtpengine]\nnodes = ["rtp.example:2223"]', "[media.rtpengine] nodes", "no IPv4 or IPv6 address")
+        self.error('[media.rtpengine]\nnodes = ["10.0.0.5"]', "[media.rtpengine] nodes", "address:port")
+        self.error('[media.rtpengine]\nnodes = ["10.0.0.5:0"]', "[media.rtpengine] nodes", "no port from 1 to 65535")
+        self.error('[media.rtpengine]\nnodes = ["10.0.0.5:2223 2"]', "[media.rtpengine] nodes", "weight from 1 to 9999")
+        self.error('[media.rtpengine]\nnodes = []', "[media.rtpengine] nodes", "empty list")
+        self.error('[media.rtpengine]\ninterfaces = ["pub"]', "[media.rtpengine] interfaces", "no pair of names")
+        self.error('[media.rtpengine]\nlearning = "yes"', "[media.rtpengine] learning", "none of auto, off, heuristic")
+        self.error("[media]\nrtpengine = 1", "[media.rtpengine]", "no section")
 
     def test_unknown_key_and_section_name_the_nearest_known_one(self):
         self.error("[sip]\nlisen = 1", "[sip] lisen", "unknown key", "did you mean listen?")

@@ -22,8 +22,8 @@ from calltrack.calls.ladder import Ladder
 from calltrack.calls.limits import Limit, shared_limit
 from calltrack.calls.destinations import Destination
 from calltrack.calls.outbound import ELSEWHERE, OutboundSide
-from calltrack.calls.outcomes import Outcome
-from calltrack.calls.record import Ending, Times, record_of
+from calltrack.calls.outcomes import Outcome, of_unusable_answer
+from calltrack.calls.record import Ending, Times, last_figures, record_of
 from calltrack.calls.renegotiation import Renegotiation
 from calltrack.calls.sides import UsageSide
 from calltrack.errors import CalltrackError, MediaUnavailable, SIPError
@@ -280,7 +280,7 @@ class Call:
 
     def _unusable_answer(self, failure: Failure) -> None:
         if failure.check(SIPError):
-            self._refuse(Outcome("CHANUNAVAIL", 488, f"the target's answer: {failure.value}", 65))
+            self._refuse(of_unusable_answer(failure.value))
         else:
             self._refuse(Outcome("CONGESTION", 500, "a bug, see the log", 41))
             failure.raiseException()
@@ -372,12 +372,15 @@ class Call:
             engine.limits.give_back(self.winner.limits)
         for limits in self._limits:
             engine.limits.give_back(limits)
-        media = self._media.close() if self._media is not None else MediaFigures()
-        engine.ended(self, record_of(self, self.times.ended, Ending(status, hangup, sip_code, reason, q850), media))
+        ending = Ending(status, hangup, sip_code, reason, q850)
+        last_figures(self._media).addCallback(self._recorded, ending).addErrback(_bug)
         self.caller.release()
         if self.winner is not None:
             self.winner.release()
         self._media = self._hunt = self._changes = None
+
+    def _recorded(self, media: MediaFigures, ending: Ending) -> None:
+        self._engine.ended(self, record_of(self, self.times.ended, ending, media))
 
 
 _HEARD: dict[type, Callable[..., None]] = {

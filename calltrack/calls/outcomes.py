@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from calltrack.calls.events import Failed
-from calltrack.errors import MalformedMessage
+from calltrack.errors import MalformedMessage, MediaUnavailable, SIPError
 from calltrack.sip.grammar import parse_params
 
 # Best news first: the caller hears the best of what several targets said.
@@ -74,3 +74,10 @@ def outcome_of(failure: Failed) -> Outcome:
 def best(outcomes: list[Outcome]) -> Outcome:
     """What the caller is told when every target has failed; the first of equals."""
     return min(outcomes, key=lambda outcome: _ORDER.index(outcome.status))
+
+
+def of_unusable_answer(problem: SIPError) -> Outcome:
+    """Of a target's answer that cannot be passed on: its own fault, or the relay's that failed meanwhile."""
+    if isinstance(problem, MediaUnavailable):
+        return Outcome("CONGESTION", 503, f"media: {problem}", 34)
+    return Outcome("CHANUNAVAIL", 488, f"the target's answer: {problem}", 65)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
 from calltrack.tracking.model import Attribution, CallRecord, MediaFigures, Status
 
 if TYPE_CHECKING:
     from calltrack.calls.call import Call
+    from calltrack.interfaces import IMediaSession
+
+log = Logger()
 
 
 class Ending(NamedTuple):
@@ -71,3 +78,14 @@ def record_of(call: Call, now: float, ending: Ending | None = None, media: Media
         target_call=bool(route and final and answered is not None and talked >= route.target_call_time),
         media=media,
     )
+
+
+def last_figures(session: IMediaSession | None) -> Deferred[MediaFigures]:
+    """Close a call's media; fires with what was counted, at once or when a relay elsewhere has said it. Never fails:
+    the record is written without figures then."""
+
+    def bug(failure: Failure) -> MediaFigures:
+        log.failure("closing the media of a call failed on a bug", failure)
+        return MediaFigures()
+
+    return maybeDeferred(session.close if session is not None else MediaFigures).addErrback(bug)

@@ -67,15 +67,24 @@ def load(text: str, source: str = "calltrack.toml") -> Settings:
     return Settings(**sections)
 
 
-def _values(table: dict[str, Any], known: dict[str, Check], where: str, errors: list[str]) -> dict[str, Any]:
+def _values(table: dict[str, Any], known: dict[str, Any], where: str, errors: list[str]) -> dict[str, Any]:
     """The values of a section that pass their checks; the others go to `errors`."""
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in known:
             errors.append(_unknown(f"{where} {_key(key)}", "key", key, list(known)))
             continue
+        check = known[key]
+        if isinstance(check, tuple):
+            inner = f"{where[:-1]}.{key}]"
+            if isinstance(value, dict):
+                kind, keys = check
+                values[key] = kind(**_values(value, keys, inner, errors))
+            else:
+                errors.append(f"{inner}: {checks.shown(value)} is no section; write {inner} and its keys below")
+            continue
         try:
-            values[key] = known[key](value)
+            values[key] = check(value)
         except ValueError as error:
             errors.append(f"{where} {key}: {error}")
     return values

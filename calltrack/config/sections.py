@@ -3,11 +3,14 @@ configure; those of no package stand here. Knows no file and no syntax."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from calltrack import checks
 from calltrack.calls.settings import CallsSettings, TrunkSettings
 from calltrack.checks import Check, HostPort, Listen
+from calltrack.media.rtpengine_settings import RTPEngineSettings
 from calltrack.media.settings import RELAYS, MediaSettings
 from calltrack.events.settings import EventsSettings, SinkSettings, WebhooksSettings
 from calltrack.registrar.settings import RegistrarSettings
@@ -74,7 +77,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trunks: tuple[TrunkSettings, ...] = ()
 
 
-SECTIONS: dict[str, tuple[type, dict[str, Check]]] = {
+RTPENGINE: dict[str, Check] = {
+    "nodes": checks.each(checks.media_node, alone=True, empty=False),
+    "timeout": checks.number(0.05, 10, "seconds"),
+    "ping": checks.number(0.5, 3600, "seconds"),
+    "learning": checks.one_of("auto", "off", "heuristic"),
+    "interfaces": checks.interface_pair,
+    "record": checks.flag,
+}
+
+# By name: the type of its settings, and by key a check or, of a section within it, the same again.
+SECTIONS: dict[str, tuple[type, dict[str, Any]]] = {
     "sip": (
         SIPSettings,
         {
@@ -108,6 +121,7 @@ SECTIONS: dict[str, tuple[type, dict[str, Check]]] = {
             "ports": checks.port_range,
             "timeout": checks.number(0, 86400, "seconds"),
             "quarantine": checks.number(0, 3600, "seconds"),
+            "rtpengine": (RTPEngineSettings, RTPENGINE),
         },
     ),
     "calls": (

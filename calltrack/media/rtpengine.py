@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -67,6 +67,11 @@ class RTPEngineRelay:
         session = RTPEngineSession(self, call_id, on_timeout)
         self._sessions.add(session)
         return session
+
+    def idle(self) -> Deferred[None]:
+        """Fires when no call waits for a node."""
+        turns = [session.turn() for session in self._sessions]
+        return gatherResults(turns).addCallback(lambda _: None)
 
     # For sessions
 

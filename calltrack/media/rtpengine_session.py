@@ -63,6 +63,7 @@ class RTPEngineSession:
         self._heard = ""  # the party that the caller hears now
         self._stale = ""  # a target that was dropped while it was the node's only one
         self._blocked = False  # the node passes nothing on
+        self._muted: set[str] = set()  # targets that it passes nothing on of
         self._lost = False  # the node has forgotten the call
         self._last = MediaFigures()
         self._closing: list[Deferred[MediaFigures]] | None = None
@@ -121,7 +122,11 @@ class RTPEngineSession:
         if not self.connected or self._closing is not None or self._polling or now - self._polled < interval:
             return
         self._polling = True
-        self._in_turn(self._look, timeout).addErrback(self._undone, "looking after a call").addBoth(self._looked)
+        self._in_turn(self._look, timeout).addErrback(self._undone, "looking after a call")
+
+    def turn(self) -> Deferred[None]:
+        """Fires when everything that was asked of the node up to now has been done."""
+        return self._turn.run(lambda: None)
 
     # In turn
 
@@ -175,7 +180,7 @@ class RTPEngineSession:
                 await self._tell_offer(wanted.offerer, wanted.answerer, wanted.offer)
             await self._tell_answer(wanted, aloud=heard)
             if heard:
-                self._heard = other
+                await self._hear(other)
             elif self._heard:
                 await self._join(self._heard)
         self._quiet_since = self._relay.clock.seconds()  # whoever comes back from hold gets the whole time
@@ -199,6 +204,7 @@ class RTPEngineSession:
             return
         if self._heard == name:
             self._heard = ""
+        self._muted.discard(name)
         if self._dialogues:
             await self._forget(name)
         else:  # a call without a target is no call to the node, and the caller's ports would go
@@ -216,7 +222,9 @@ class RTPEngineSession:
         except MediaUnavailable:
             if not self._lost:
                 raise  # the node is silent, which says nothing of the media
-        now = self._relay.clock.seconds()
+        finally:
+            self._polling = False
+            now = self._polled = self._relay.clock.seconds()
         if not timeout or now - self._quiet_since < timeout or self._on_timeout is None:
             return
         if any(party.held for party in self._parties.values()):
@@ -228,10 +236,6 @@ class RTPEngineSession:
     async def _delete(self) -> None:
         if self.node is not None:
             self._count(await self._ask("delete", {"from-tag": CALLER, "delete delay": 0}))
-
-    def _looked(self, _: Any) -> None:
-        self._polling = False
-        self._polled = self._relay.clock.seconds()
 
     def _ended(self, _: Any) -> None:
         self.final = self._last
@@ -251,7 +255,17 @@ class RTPEngineSession:
         if dialogue is not None and dialogue.answer is not None:
             await self._tell_offer(dialogue.offerer, dialogue.answerer, dialogue.offer)
             await self._tell_answer(dialogue)
-            self._heard = name
+            await self._hear(name)
+
+    async def _hear(self, name: str) -> None:
+        """The node has turned the caller to this target; the one before would still be passed on."""
+        before, self._heard = self._heard, name
+        if before not in ("", name):
+            self._muted.add(before)
+            await self._ask("block media", {"from-tag": before})
+        if name in self._muted:
+            self._muted.discard(name)
+            await self._ask("unblock media", {"from-tag": name})
 
     async def _tell_offer(self, source: str, target: str, streams: list[Told]) -> None:
         fields = self._fields(source, target, source, target, streams)
@@ -293,10 +307,9 @@ class RTPEngineSession:
             "from-tag": offerer,
             "to-tag": answerer,
             "sdp": description(streams),
-            "flags": ["trust-address", "strict-source", "no-port-latching", f"endpoint-learning-{learning}"],
+            "flags": ["trust-address", "strict-source", "port-latching", f"endpoint-learning-{learning}"],
             "replace": ["origin", "session-connection"],
             "supports": ["load limit"],
-            "rtcp-mux": ["offer"],
             "ICE": "remove",
             "address family": self._parties[target].family,
         }

@@ -70,7 +70,7 @@ class FixedScenarios:
 class FakeRelay:
     """Rewrites every connection address to `host` and every port to one of its own; relays nothing.
 
-    `delay`: seconds that rewriting takes. `failures`: exceptions for the next rewritings, by the method's name;
+    `delay`: seconds that rewriting and closing take. `failures`: exceptions for the next rewritings, by the method's name;
     `full`: what `open` raises, if anything.
     """
 
@@ -161,11 +161,15 @@ class FakeMediaSession:
     def figures(self) -> MediaFigures:
         return MediaFigures()
 
-    def close(self) -> MediaFigures:
+    def close(self) -> MediaFigures | defer.Deferred[MediaFigures]:
         if not self.closed:
             self.said.append(("close",))
             self.closed = True
-        return MediaFigures()
+        if not self._relay.delay:
+            return MediaFigures()
+        closed: defer.Deferred[MediaFigures] = defer.Deferred()
+        self._relay.clock.callLater(self._relay.delay, closed.callback, MediaFigures())
+        return closed
 
     def time_out(self) -> None:
         """Say that no packet has come for the configured time."""

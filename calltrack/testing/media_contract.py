@@ -118,7 +118,7 @@ class MediaRelayContract(LatchingContract, TapContract):
         for packet in packets:
             call.caller.send(packet, call.to_caller)
         self.assertEqual(await call.target.hears(6), packets)
-        self.assertEqual(call.session.figures().caller.lost, 0)
+        self.assertEqual((await call.figures()).caller.lost, 0)
 
     async def test_rtcp_has_ports_of_its_own(self) -> None:  # 34
         call = await self.open_call()
@@ -139,7 +139,7 @@ class MediaRelayContract(LatchingContract, TapContract):
         for packet in packets:
             call.caller.send(packet, call.to_caller)
         self.assertEqual(await call.target.hears(3), packets)
-        self.assertEqual(call.session.figures().caller.lost, 0)
+        self.assertEqual((await call.figures()).caller.lost, 0)
 
     async def test_packets_go_to_the_described_address_before_the_far_side_has_sent(self) -> None:
         call = await self.open_call()
@@ -186,7 +186,7 @@ class MediaRelayContract(LatchingContract, TapContract):
         self.assertIn(b"a=T38FaxVersion:0", await call.answer(media=fax, extra=("a=T38FaxVersion:0",)))
         call.caller.send(b"\x00\x01\x05udptl", call.to_caller)
         self.assertEqual((await call.target.hears(2))[1:], [b"\x00\x01\x05udptl"])
-        self.assertEqual(call.session.figures().caller.lost, 0)
+        self.assertEqual((await call.figures()).caller.lost, 0)
 
     async def test_refused_t38_leaves_audio_alone(self) -> None:  # 35
         call = await self.open_call()
@@ -200,10 +200,10 @@ class MediaRelayContract(LatchingContract, TapContract):
     async def test_a_silent_call_times_out_once(self) -> None:  # 35
         call = await self.open_call(timeout=10)
         await call.exchange()
-        self.pass_time(9)
+        await self.passes(9)
         self.assertEqual(call.timeouts, [])
-        self.pass_time(2)
-        self.pass_time(30)
+        await self.passes(2)
+        await self.passes(30)
         self.assertEqual(call.timeouts, [1])
 
     async def test_packets_put_the_timeout_off(self) -> None:
@@ -211,15 +211,15 @@ class MediaRelayContract(LatchingContract, TapContract):
         for sequence in range(4):
             call.caller.send(rtp(sequence), call.to_caller)
             await call.target.hears(sequence + 1)
-            self.pass_time(6)
+            await self.passes(6)
         self.assertEqual(call.timeouts, [])
 
     async def test_a_call_that_is_not_answered_or_closed_does_not_time_out(self) -> None:
         for connect in (True, False):
             call = await self.open_call(timeout=10, connect=connect)
             if connect:
-                call.session.close()
-            self.pass_time(60)
+                await call.close()
+            await self.passes(60)
             self.assertEqual(call.timeouts, [])
 
     async def test_a_call_on_hold_does_not_time_out_until_it_is_taken_back(self) -> None:  # 22
@@ -228,12 +228,12 @@ class MediaRelayContract(LatchingContract, TapContract):
             await call.exchange()
             await call.offer(**hold)
             await call.answer(extra=("a=recvonly",))
-            self.pass_time(60)
+            await self.passes(60)
             self.assertEqual(call.timeouts, [], hold)
             await call.offer()
             await call.answer()
             await call.exchange()
-            self.pass_time(11)
+            await self.passes(11)
             self.assertEqual(call.timeouts, [1], hold)
 
     async def test_hold_by_zero_address_is_passed_on(self) -> None:  # 22
@@ -246,28 +246,28 @@ class MediaRelayContract(LatchingContract, TapContract):
 
     async def test_figures_say_what_each_side_sent(self) -> None:
         call = await self.open_call()
-        self.assertEqual(call.session.figures().verdict, "none")
+        self.assertEqual((await call.figures()).verdict, "none")
         for sequence in (65534, 65535, 1, 2, 5, 4):
             call.caller.send(rtp(sequence), call.to_caller)
         await call.target.hears(6)
-        figures = call.session.figures()
+        figures = await call.figures()
         self.assertEqual((figures.caller.packets, figures.caller.bytes), (6, 6 * 172))
         self.assertEqual(figures.caller.lost, 2)  # 0 and 3; 4 came late
         self.assertEqual(figures.verdict, "target-silent")
         call.target.send(rtp(1), call.to_target)
         await call.caller.hears(1)
-        self.assertEqual(call.session.figures().target.packets, 1)
-        self.assertEqual(call.session.figures().verdict, "both-ways")
+        self.assertEqual((await call.figures()).target.packets, 1)
+        self.assertEqual((await call.figures()).verdict, "both-ways")
 
     async def test_figures_stay_after_close_and_nothing_is_relayed_any_more(self) -> None:
         call = await self.open_call()
         await call.exchange()
-        final = call.session.close()
+        final = await call.close()
         self.assertEqual(final.caller.packets, 1)
-        self.assertEqual((call.session.close(), call.session.figures()), (final, final))
-        call.session.connect("target-1")
-        call.session.drop("target-1")
+        self.assertEqual((await call.close(), await call.figures()), (final, final))
+        await call.connect("target-1")
+        await call.drop("target-1")
         call.caller.send(rtp(9), call.to_caller)
         call.caller.send(b"to itself", call.caller.address[1])
         await call.caller.hears(2)
-        self.assertEqual(call.session.figures(), final)
+        self.assertEqual(await call.figures(), final)

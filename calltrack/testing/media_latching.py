@@ -24,7 +24,7 @@ class LatchingContract(RelayCase):
         call.target.send(rtp(50), call.to_target)
         second.send(rtp(51), ports_in(offered)[0])
         self.assertEqual((await call.caller.hears(2))[1:], [rtp(51)])
-        call.session.connect("target-1")
+        await call.connect("target-1")
         second.send(rtp(52), ports_in(offered)[0])
         call.target.send(rtp(53), call.to_target)
         self.assertEqual((await call.caller.hears(3))[2:], [rtp(53)])
@@ -32,8 +32,8 @@ class LatchingContract(RelayCase):
     async def test_a_dropped_party_is_not_heard_and_unknown_names_are_ignored(self) -> None:
         call = await self.open_call(connect=False)
         await call.exchange()
-        call.session.drop("target-1")
-        call.session.drop("nobody")
+        await call.drop("target-1")
+        await call.drop("nobody")
         second = self.peer()
         offered = await call.session.offer("caller", "target-2", call.caller.sdp(), HOST, HOST)
         await call.session.answer("target-2", "caller", second.sdp(), HOST, HOST)
@@ -43,7 +43,7 @@ class LatchingContract(RelayCase):
 
     async def test_packets_from_before_the_answer_are_not_relayed(self) -> None:
         relay = await self.make_relay(60)
-        call = Call(relay.open("a-call", None), self.peer(), self.peer())
+        call = Call(self, relay.open("a-call", None), self.peer(), self.peer())
         await call.offer()
         call.target.send(rtp(1), call.to_target)
         await call.answer()
@@ -62,18 +62,18 @@ class LatchingContract(RelayCase):
         call.caller.send(rtp(2), call.to_caller)
         await call.target.hears(1)
         self.assertEqual(stranger.received, [])
-        self.assertEqual(call.session.figures().target.strangers, 20)
+        self.assertEqual((await call.figures()).target.strangers, 20)
 
     async def test_a_stranger_after_latching_is_dropped_and_counted(self) -> None:  # 32
         call = await self.open_call()
         await call.exchange()
         stranger, neighbour = self.peer(STRANGER_HOST), self.peer()
-        for sequence in range(500):
+        for sequence in range(self.flood):
             stranger.send(rtp(sequence, ssrc=666), call.to_target, HOST)
         neighbour.send(rtp(666, ssrc=666), call.to_target)
         call.target.send(rtp(2), call.to_target)
         self.assertEqual((await call.caller.hears(2))[1:], [rtp(2)])
-        self.assertEqual(call.session.figures().target.strangers, 501)
+        self.assertEqual((await call.figures()).target.strangers, self.flood + 1)
 
     async def test_an_old_phone_behind_a_changed_port_is_heard_at_once(self) -> None:
         call = await self.open_call()
@@ -89,7 +89,7 @@ class LatchingContract(RelayCase):
         neighbour.send(rtp(1), call.to_target)
         await call.caller.hears(1)
         call.target.send(rtp(2), call.to_target)
-        self.pass_time(0.5)
+        await self.passes(0.5)
         neighbour.send(rtp(3), call.to_target)
         call.target.send(rtp(4), call.to_target)
         self.assertEqual((await call.caller.hears(2))[1:], [rtp(4)])
@@ -102,7 +102,7 @@ class LatchingContract(RelayCase):
             for sequence in range(50):
                 stranger.send(rtp(sequence, ssrc=666), call.to_target, HOST)
             moved.send(rtp(step), call.to_target)
-            self.pass_time(0.25)
+            await self.passes(0.25)
         moved.send(rtp(100), call.to_target)
         await call.caller.hears_at_last(rtp(100))
         self.assertNotIn(rtp(0, ssrc=666), call.caller.packets)
@@ -117,7 +117,7 @@ class LatchingContract(RelayCase):
             neighbour.send(rtp(step, ssrc=666), call.to_target)
             call.target.send(rtp(step), call.to_target)
             await call.caller.hears(1 + step)
-            self.pass_time(0.25)
+            await self.passes(0.25)
         self.assertEqual(call.caller.packets[1:], [rtp(step) for step in range(1, 9)])
 
     async def test_a_new_source_after_a_new_description_is_learned_once(self) -> None:  # 32

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from struct import pack
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorUDP
 from twisted.internet.protocol import DatagramProtocol
 
 from calltrack.interfaces import IMediaRelay, IMediaSession
+from calltrack.tracking.model import MediaFigures
 
 HOST = "127.0.0.1"
 STRANGER_HOST = "127.0.0.9"
@@ -116,8 +117,9 @@ def version_in(sdp: bytes) -> int:
 class Call:
     """A caller and one target with a session between them; `to_caller` and `to_target` are the relay's ports."""
 
-    def __init__(self, session: IMediaSession, caller: MediaPeer, target: MediaPeer) -> None:
+    def __init__(self, case: RelayCase, session: IMediaSession, caller: MediaPeer, target: MediaPeer) -> None:
         self.session, self.caller, self.target = session, caller, target
+        self._settled = case.settled
         self.timeouts: list[float] = []
         self.to_caller = self.to_target = 0
 
@@ -132,6 +134,20 @@ class Call:
         answered = await self.session.answer("target-1", "caller", self.target.sdp(**changes), HOST, HOST)
         self.to_caller = ports_in(answered)[0]
         return answered
+
+    async def connect(self, party: str) -> None:
+        self.session.connect(party)
+        await self._settled()
+
+    async def drop(self, party: str) -> None:
+        self.session.drop(party)
+        await self._settled()
+
+    async def figures(self) -> MediaFigures:
+        return await maybeDeferred(self.session.figures)
+
+    async def close(self) -> MediaFigures:
+        return await maybeDeferred(self.session.close)
 
     async def exchange(self) -> None:
         """One packet each way, so that both sides are latched."""
@@ -150,12 +166,20 @@ class RelayCase:
     udp: IReactorUDP  # the reactor that trial runs
 
     timeout = 20  # seconds; trial's, for packets that never come
+    flood = 500  # packets of a stranger that the relay is to count, sent all at once
 
     async def make_relay(self, timeout: float) -> IMediaRelay:
         raise NotImplementedError("a running relay that listens on 127.0.0.1 and ::1, stopped by a cleanup")
 
-    def pass_time(self, seconds: float) -> None:
-        raise NotImplementedError("let so many seconds pass for the relay's timers")
+    def pass_time(self, seconds: float) -> Deferred | None:
+        raise NotImplementedError("let so many seconds pass for the relay's timers; at once, or when a Deferred fires")
+
+    async def passes(self, seconds: float) -> None:
+        await maybeDeferred(self.pass_time, seconds)
+
+    async def settled(self) -> None:
+        """What the relay was told, without being asked for an answer, has been done. A relay that asks somebody else
+        has something to wait for here."""
 
     def peer(self, host: str = HOST) -> MediaPeer:
         return MediaPeer.listen(self, self.udp, host)
@@ -163,10 +187,10 @@ class RelayCase:
     async def open_call(self, timeout: float = 60, connect: bool = True) -> Call:
         relay = await self.make_relay(timeout)
         expired: list[int] = []
-        call = Call(relay.open("a-call", lambda: expired.append(1)), self.peer(), self.peer())
+        call = Call(self, relay.open("a-call", lambda: expired.append(1)), self.peer(), self.peer())
         call.timeouts = expired
         await call.offer()
         await call.answer()
         if connect:
-            call.session.connect("target-1")
+            await call.connect("target-1")
         return call

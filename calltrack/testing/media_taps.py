@@ -68,7 +68,7 @@ class TapContract(RelayCase):
         call.target.send(rtp(5), call.to_target)
         self.assertEqual((await call.caller.hears(4))[1:], [rtp(3), rtp(4), rtp(5)])
         self.assertEqual(listener.heard, [("target", rtp(3)), ("target", rtp(4))])
-        self.assertEqual(call.session.figures().target.packets, 4)
+        self.assertEqual((await call.figures()).target.packets, 4)
 
     async def test_a_tap_hears_no_stranger_no_rtcp_and_nothing_that_is_no_rtp(self) -> None:
         call, listener = await self.tapped_call()
@@ -89,7 +89,7 @@ class TapContract(RelayCase):
         call.target.send(rtp(50), call.to_target)
         second.send(rtp(51), ports_in(offered)[0])
         await call.caller.hears(2)
-        call.session.connect("target-1")
+        await call.connect("target-1")
         call.target.send(rtp(52), call.to_target)
         await call.caller.hears(3)
         self.assertEqual(listener.heard[1:], [("target", rtp(0)), ("target", rtp(51)), ("target", rtp(52))])
@@ -110,12 +110,12 @@ class TapContract(RelayCase):
         await call.exchange()
         self.assertEqual(len(listener.heard), 1)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertEqual(call.session.figures().verdict, "both-ways")
+        self.assertEqual((await call.figures()).verdict, "both-ways")
 
     async def test_a_closed_call_tells_nothing(self) -> None:
         call, listener = await self.tapped_call()
         await call.exchange()
-        call.session.close()
+        await call.close()
         call.session.tap(listener)
         call.caller.send(rtp(9), call.to_caller)
         call.caller.send(b"to itself", call.caller.address[1])

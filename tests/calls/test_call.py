@@ -426,6 +426,7 @@ class TooLateTests(CallTestCase):
         self.trunk.expect(200, "CANCEL")
         self.trunk.ack_failure(self.trunk.expect(487))
         self.office.respond(self.office.expect("BYE"), 200)
+        self.network.run(0.5)  # the relay takes as long to say its last figures
         self.assertEqual((self.record.status, self.record.hangup), ("CANCEL", "caller"))
 
     def test_caller_gone_before_a_slow_offer_is_rewritten_dials_nobody(self):
@@ -438,6 +439,32 @@ class TooLateTests(CallTestCase):
         self.trunk.expect(200, "CANCEL")
         self.trunk.ack_failure(self.trunk.expect(487))
         self.office.expect_nothing()
+
+
+class LastFiguresTests(CallTestCase):
+    """A relay elsewhere has to be asked what it counted."""
+
+    def test_the_record_waits_for_the_figures_and_is_written_once(self):
+        self.start()
+        self.talk()
+        self.engine.relay.delay = 0.5
+        self.trunk.bye()
+        self.trunk.expect(200, "BYE")
+        self.office.respond(self.office.expect("BYE"), 200)
+        self.assertEqual(self.engine.ledger.finals, [])
+        self.network.run(0.5)
+        self.assertEqual((self.record.status, self.record.hangup), ("ANSWER", "caller"))
+
+    def test_a_relay_that_fails_on_a_bug_costs_the_figures_and_not_the_record(self):
+        self.start()
+        self.talk()
+        session = self.engine.relay.sessions[0]
+        close = session.close
+        self.patch(session, "close", lambda: close() and 1 / 0)
+        self.trunk.bye()
+        self.trunk.expect(200, "BYE")
+        self.assertEqual((self.record.status, self.record.media.verdict), ("ANSWER", "none"))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
 class StoppingTests(CallTestCase):
