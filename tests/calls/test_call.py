@@ -463,6 +463,7 @@ class LastFiguresTests(CallTestCase):
         self.patch(session, "close", lambda: close() and 1 / 0)
         self.trunk.bye()
         self.trunk.expect(200, "BYE")
+        self.office.respond(self.office.expect("BYE"), 200)
         self.assertEqual((self.record.status, self.record.media.verdict), ("ANSWER", "none"))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
