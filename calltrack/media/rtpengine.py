@@ -68,6 +68,17 @@ class RTPEngineRelay:
         self._sessions.add(session)
         return session
 
+    def status(self) -> dict[str, Any]:
+        """Beside the counters: `nodes`, a list of what each is and does."""
+        nodes = self.nodes.nodes
+        counters = sum((node.client.counters for node in nodes), self.counters)
+        told = {"relay": "rtpengine", "sessions": len(self._sessions), **counters}
+        told["nodes"] = [{"node": str(node), "up": node.up, "calls": node.calls, "weight": node.weight} for node in nodes]
+        down = [node for node in nodes if not node.up]
+        if down:
+            told["why"] = "; ".join(node.why for node in down)
+        return told
+
     def idle(self) -> Deferred[None]:
         """Fires when no call waits for a node."""
         turns = [session.turn() for session in self._sessions]
