@@ -92,5 +92,15 @@ class NotAllowed(CalltrackError):
     """Whoever asks is known and may not do this; says what would be needed."""
 
 
+class TooManyRequests(CalltrackError):
+    """An address or a project asks more often than it may; HTTP status 429."""
+
+    status = 429
+
+    def __init__(self, detail: str, retry_after: int) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after  # seconds
+
+
 class StoreUnavailable(CalltrackError):
     """A store did not answer: locked, full, corrupt or gone. What may be repeated is repeated."""

@@ -166,6 +166,47 @@ class ICatalogStore(Interface):
         """Fires with the version alone; cheap, asked twice a second."""
 
 
+class IVisitStore(Interface):
+    """Keeps visits and the history of leases. Decisions are made in memory (see `calltrack.tracking.leases`); a
+    store confirms them, and refuses what would put two visits on one number, whoever asks."""
+
+    def reserve(project: int, count: int):
+        """Set aside `count` visit numbers of a project, which nobody gets again. Fires with the first; the others
+        follow it. Numbers begin with 1. Fails with StoreUnavailable."""
+
+    def write(visits: list, begun: list, ended: list, misses: list):
+        """Store new `Visit`s and `Miss`es, `Lease`s that begin and `Lease`s that end (the same `number` and
+        `begun`, now with `ended` and `confirmed`); ends first, all in one transaction. What is there already stays as
+        it is, so a repeated write changes nothing; the end of a lease that is unknown is passed over.
+
+        Fires, when that is durable, with those of `begun` that were refused because their number has an active lease.
+        Fails with StoreUnavailable when nothing was written."""
+
+    def get(project: int, number: int):
+        """Fires with the `Visit`, or fails with NoSuchObject."""
+
+    def list(limit: int = 100, project: int | None = None, before: tuple | None = None):
+        """Fires with at most `limit` visits, newest first; `before`: only those older than the visit
+        `(project, number)`. Fails with NoSuchObject when that is none."""
+
+    def leases_of(project: int, visit: int):
+        """Fires with the leases of a visit, oldest first."""
+
+    def history(numbers: list, each: int):
+        """Fires with the latest `each` leases of each of `numbers`, by number, oldest first."""
+
+    def usage(scenario: int, since: int):
+        """Fires with `(leases, misses)` of a scenario that began since an instant (milliseconds since the Unix
+        epoch), oldest first; leases that were never shown are left out."""
+
+    def erase(visits: list, fields: list):
+        """Blank `fields` of the visits `(project, number)`. Fires with how many there were."""
+
+    def expire(field: str, before: int):
+        """Blank `field` of all visits that started before an instant (milliseconds since the Unix epoch); with
+        `field` "visit", delete them. Fires with how many that changed."""
+
+
 class IAccountStore(Interface):
     """Keeps the SIP accounts of projects. Passwords are judged and hashed before values get here (see
     `calltrack.tracking.accounts`)."""

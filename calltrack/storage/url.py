@@ -6,17 +6,19 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
-from calltrack.interfaces import IAccessStore, IAccountStore, ICallRecordStore, ICatalogStore, ILocationStore
+from calltrack.interfaces import IAccessStore, IAccountStore, ICallRecordStore, ICatalogStore, ILocationStore, IVisitStore
 from calltrack.storage.memory import MemoryCallRecords, MemoryCatalog
 from calltrack.storage.memory_access import MemoryAccess
 from calltrack.storage.memory_accounts import MemoryAccounts, MemoryLocations
 from calltrack.storage.memory_database import MemoryDatabase
+from calltrack.storage.memory_visits import MemoryVisits
 from calltrack.storage.migrations import Migration
 from calltrack.storage.sqlite import Database
 from calltrack.storage.sqlite_access import SQLiteAccess
 from calltrack.storage.sqlite_accounts import SQLiteAccounts, SQLiteLocations
 from calltrack.storage.sqlite_events import SQLiteEvents
 from calltrack.storage.sqlite_stores import SQLiteCallRecords, SQLiteCatalog
+from calltrack.storage.sqlite_visits import SQLiteVisits
 from calltrack.storage.sqlite_webhooks import SQLiteWebhooks
 
 
@@ -32,6 +34,7 @@ class Stores:
         events: SQLiteEvents,
         webhooks: SQLiteWebhooks,
         access: IAccessStore,
+        visits: IVisitStore,
         database: Database | None,
     ) -> None:
         self.catalog = catalog
@@ -41,6 +44,7 @@ class Stores:
         self.events = events
         self.webhooks = webhooks
         self.access = access
+        self.visits = visits
         self._database = database
 
     @property
@@ -80,6 +84,7 @@ def open_stores(url: str, reactor: Any) -> Stores:
             events,
             SQLiteWebhooks(memory),
             MemoryAccess(catalog),
+            MemoryVisits(),
             None,
         )
     database = Database(url.removeprefix("sqlite:"), reactor)
@@ -92,5 +97,6 @@ def open_stores(url: str, reactor: Any) -> Stores:
         events,
         SQLiteWebhooks(database),
         SQLiteAccess(database),
+        SQLiteVisits(database),
         database,
     )

@@ -16,6 +16,7 @@ Status = Literal["ACTIVE", "ANSWER", "BUSY", "NOANSWER", "CANCEL", "CONGESTION",
 
 DEFAULT_RING_TIME = 20.0  # seconds
 DEFAULT_TARGET_CALLS = 15  # calls at once to one target, as in the exchanges this is modelled on
+DEFAULT_HOLD = 150.0  # seconds that a number stays with a visit after its last sign of life
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +32,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     target_call_time: float = 30.0  # seconds of conversation that make a call a target call
     default_target: str = ""  # a target address, for numbers without a scenario; "" = none
     time_zone: str = "UTC"  # IANA name: of days and hours in its reports
+    marker_rules: tuple[str, ...] = ()  # how visits get their markers (`tracking.sources`); empty = as usual
 
 
 class Addressing(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +74,13 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     ring: RingMode = "in-order"
     enabled: bool = True
     record: bool = False  # whether its calls are recorded
+    # How its numbers are shown on the project's pages. Without selectors and replaceable numbers: not at all.
+    segments: tuple[str, ...] = ()  # conditions as `tracking.segments` reads them, one of which a visit must meet
+    selectors: tuple[str, ...] = ()  # CSS selectors of elements whose text becomes the number
+    replace: tuple[str, ...] = ()  # digits of the numbers on the page that become the number
+    mask: str = ""  # as "8 (XXX) XXX-XX-XX"; "" = the international spelling
+    fallback: str = ""  # digits of what is shown when no number is free, of a dynamic scenario; "" = nothing
+    hold: float = DEFAULT_HOLD  # seconds, of a dynamic scenario
 
 
 class Number(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +89,91 @@ class Number(msgspec.Struct, frozen=True, kw_only=True):
     number: str
     project: int
     scenario: int | None = None
+
+
+class Visit(msgspec.Struct, frozen=True, kw_only=True):
+    """One visitor's session on a site. Written once, when it starts; privacy rules may blank single fields later."""
+
+    project: int
+    number: int  # unique in its project
+    secret: str  # hexadecimal; the second half of the cookie: who knows it is this visit's browser
+    started: int  # milliseconds since the Unix epoch, UTC
+    marker: str
+    previous: int | None = None  # the same browser's visit before
+    landing_page: str = ""
+    referrer: str = ""
+    utm: dict[str, str] = {}  # utm_source, utm_medium ... as they came, cleaned
+    click_id: str = ""  # gclid or yclid
+    address: str = ""  # of the browser
+    user_agent: str = ""
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """A number held for one visit. `(number, begun)` names it; begun once, ended once, never changed otherwise."""
+
+    number: str  # digits
+    begun: int  # milliseconds since the Unix epoch, UTC
+    ended: int | None = None  # None = active; equal to `begun` = it was never shown
+    project: int
+    scenario: int
+    visit: int
+    marker: str  # the visit's
+    confirmed: bool = False  # the visitor stayed; known at the end
+
+    @property
+    def id(self) -> str:
+        return f"{self.number}.{self.begun}"
+
+
+class Miss(msgspec.Struct, frozen=True, kw_only=True):
+    """A visitor who stayed and for whom no number was free."""
+
+    project: int
+    scenario: int
+    visit: int
+    at: int  # milliseconds since the Unix epoch, UTC
+
+
+class Swap(msgspec.Struct, frozen=True, kw_only=True):
+    """What a page shows for one scenario."""
+
+    scenario: int
+    number: str  # digits
+    tel: str  # for links: "+" and the digits
+    text: str  # for people, by the scenario's mask
+    selectors: tuple[str, ...] = ()
+    replace: tuple[str, ...] = ()
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a browser; as JSON it is what docs/architecture.md section 9 says."""
+
+    visit: str = ""  # the cookie's value "NUMBER.SECRET"; "" = no visit is kept
+    number: int | None = None  # the visit's
+    beat: float = 20.0  # seconds from one sign of life to the next
+    confirm: float = 3.0  # seconds until the first
+    swaps: tuple[Swap, ...] = ()
+
+
+class PoolExhausted(msgspec.Struct, frozen=True, kw_only=True):
+    """No number was free for a visitor who stayed; told once for each time that a pool runs empty."""
+
+    project: int
+    scenario: int
+    visit: int
+    at: int  # milliseconds since the Unix epoch, UTC
+    numbers: int  # in the pool
+
+
+class NumberAlert(msgspec.Struct, frozen=True, kw_only=True):
+    """A number of a pool is called by people who were not shown it."""
+
+    kind: Literal["never-leased", "leaked"]
+    number: str
+    project: int
+    scenario: int
+    at: int  # milliseconds since the Unix epoch, UTC
+    callers: int  # different ones, without an active lease, in the last seven days
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +212,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     target_call_time: float = 30.0
     header_prefix: str = "x-roistat"
     record: bool = False
+    new_caller: bool | None = None  # whether nobody has called the project from there before; None = not known
 
 
 class StreamFigures(msgspec.Struct, frozen=True, kw_only=True):

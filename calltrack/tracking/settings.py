@@ -1,0 +1,13 @@
+"""``[visits]`` and ``[privacy]`` of the configuration: who gets a number on the page, and what is kept how long."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class VisitSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``[visits]``."""
+
+    per_address: int = 30  # new visits a minute from one address; 0 = no limit
+    per_project: int = 0  # new visits a minute in one project; 0 = no limit
+    leases_per_address: int = 20  # numbers at once for the visits from one address
