@@ -44,6 +44,7 @@ from calltrack.tracking.accounts import Accounts
 from calltrack.tracking.catalog import Catalog
 from calltrack.tracking.routing import CachedScenarioSource
 from calltrack.tracking.search import CallLog
+from calltrack.tracking.visits import Visits
 from calltrack.web.api.site import API
 from calltrack.web.health import HealthPage
 from calltrack.web.services import Services, TrunkState
@@ -119,7 +120,10 @@ class CalltrackService(Service):
         trust = Trust(settings.tls.authorities, settings.tls.verify)
         self.transports = Transports(reactor, self.timers, sip.listen, sip.advertise, certificate, trust)
         self.relay = make_relay(reactor, settings.media)
-        self.scenarios = CachedScenarioSource(self.stores.catalog, reactor, settings.calls.header_prefix)
+        self.visits = Visits(self.timers, wall_ms, self.stores.visits, settings.visits)
+        self.scenarios = CachedScenarioSource(
+            self.stores.catalog, reactor, settings.calls.header_prefix, visits=self.visits
+        )
         spool = settings.storage.spool or self.stores.spool_path
         self.ledger = Ledger(self.stores.records, reactor, spool, interval=BATCH_TIME)
         self.registrar = Registrar(
@@ -207,6 +211,7 @@ class CalltrackService(Service):
         except StoreUnavailable as problem:
             # Calls must be answered without a database; the ledger and the routing table keep asking for it.
             log.error("starting without the database: {problem}", problem=problem)
+        self.visits.start()
         await self.scenarios.start()
         await self.registrar.start()
         self.ledger.recover().addCallbacks(_tell_recovered, _tell_unrecovered)
@@ -239,6 +244,7 @@ class CalltrackService(Service):
             yield self._web.stopListening()
         yield self._until_quiet(self.settings.calls.stop_time)
         self.scenarios.stop()
+        yield self.visits.stop()
         yield self.registrar.stop()
         yield self.ledger.stop()
         yield defer.Deferred.fromCoroutine(self.events.stop())

@@ -14,6 +14,7 @@ from calltrack.media.rtpengine_settings import RTPEngineSettings
 from calltrack.media.settings import RELAYS, MediaSettings
 from calltrack.events.settings import EventsSettings, SinkSettings, WebhooksSettings
 from calltrack.registrar.settings import RegistrarSettings
+from calltrack.tracking.settings import VisitSettings
 
 
 class SIPSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     media: MediaSettings = MediaSettings()
     calls: CallsSettings = CallsSettings()
     registrar: RegistrarSettings = RegistrarSettings()
+    visits: VisitSettings = VisitSettings()
     storage: StorageSettings = StorageSettings()
     web: WebSettings = WebSettings()
     events: EventsSettings = EventsSettings()
@@ -143,6 +145,14 @@ SECTIONS: dict[str, tuple[type, dict[str, Any]]] = {
             "max_contacts": checks.whole(1, 1000),
             "nat_keepalive": checks.number(0, 300, "seconds"),
             "require_public_source": checks.flag,
+        },
+    ),
+    "visits": (
+        VisitSettings,
+        {
+            "per_address": checks.whole(0, 1_000_000),
+            "per_project": checks.whole(0, 100_000_000),
+            "leases_per_address": checks.whole(1, 1_000_000),
         },
     ),
     "storage": (

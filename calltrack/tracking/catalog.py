@@ -15,6 +15,7 @@ import msgspec
 
 from calltrack.errors import InvalidField, NoSuchObject
 from calltrack.interfaces import ICatalogStore
+from calltrack.tracking.display import check_mask
 from calltrack.tracking.markers import clean_marker
 from calltrack.tracking.model import (
     DEFAULT_RING_TIME,
@@ -26,10 +27,13 @@ from calltrack.tracking.model import (
     Target,
 )
 from calltrack.tracking.numbers import normalise
+from calltrack.tracking.segments import check_segment
+from calltrack.tracking.sources import check_rules
 from calltrack.tracking.targets import parse_target, quoted
 
 MAX_NAME = 200  # characters
 MAX_TARGETS = 20  # of a scenario
+MAX_SHOWN = 50  # segments, selectors or replaced numbers of a scenario
 RING_TIME = (1.0, 300.0)  # seconds
 
 _SITE = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:[/?#][!-~]*)?\Z")
@@ -58,8 +62,13 @@ class Catalog:
         return await self._store.add_project(_changed(project, changes, _PROJECT_RULES))
 
     async def edit_project(self, project: int, **changes: Any) -> Project:
+<<<<<<< HEAD
         """Change fields of a project: name, sites, enabled, default_target, time_zone, max_calls,
         max_rate, target_call_time."""
+=======
+        """Change fields of a project: name, sites, enabled, default_target, max_calls, max_rate,
+        target_call_time, marker_rules (of `tracking.sources`)."""
+>>>>>>> df1eb6e (Pages get numbers of their own: visits, leases, attribution of their calls, over SQLite and memory)
         return await self._store.replace(_changed(await self.project(project), changes, _PROJECT_RULES))
 
     async def projects(self) -> list[Project]:
@@ -86,17 +95,22 @@ class Catalog:
         allow: Sequence[str] = (),
         addressing: Addressing = Addressing(),
         record: bool = False,
+        **shown: Any,
     ) -> Scenario:
-        """A new static scenario. `static`: the channel's marker, cleaned of what is unsafe and cut at 255
-        bytes; `forwards`: targets in ringing order, as `parse_target` reads them. The rest holds for each
+        """A new scenario, static or with `static` "" dynamic. `static`: the channel's marker, cleaned of what is
+        unsafe and cut at 255 bytes; `forwards`: targets in ringing order, as `parse_target` reads them. The rest holds for each
         target: `ring_time` in seconds, `max_calls` at once (0 = no limit), `allow`: codec names, most
-        wanted first (none = as offered). `record`: whether its calls are recorded."""
+        wanted first (none = as offered). `record`: whether its calls are recorded. `shown`: how pages show
+        its numbers: segments, selectors, replace, mask, fallback, hold, as `Scenario` has them."""
         targets = read_targets(forwards, ring_time=ring_time, max_calls=max_calls, allow=allow, addressing=addressing)
-        scenario = Scenario(id=0, project=project, name="")
-        changes = {"name": name, "marker": static, "targets": targets, "ring": ring, "record": record}
+        scenario = Scenario(id=0, project=project, name="", kind="static" if static else "dynamic")
+        changes = {"name": name, "targets": targets, "ring": ring, "record": record, **shown}
+        if static:
+            changes["marker"] = static
         return await self._store.add_scenario(_changed(scenario, changes, _SCENARIO_RULES))
 
     async def edit_scenario(self, scenario: int, **changes: Any) -> Scenario:
+<<<<<<< HEAD
         """Change fields of a scenario: name, marker, targets (of `read_targets`), ring, enabled, record; or, of all
         its targets, ring_time, max_calls, allow, addressing. `forwards`: other targets, as `parse_target` reads them,
         that keep what was set of those before; `request_user`, `dialled_in`, `caller_id`: parts of addressing."""
@@ -106,6 +120,16 @@ class Catalog:
         if "forwards" in changes:
             kept = {key: getattr(first, key) for key in _TARGET_RULES} if first else {}
             changes["targets"] = read_targets(changes.pop("forwards"), **kept)
+=======
+        """Change fields of a scenario: name, marker, targets (of `read_targets`), ring, enabled, record, segments,
+        selectors, replace, mask, fallback, hold; or, of all its targets, ring_time, max_calls, allow, addressing. A
+        marker makes it static, and `marker` "" dynamic."""
+        current = await self.scenario(scenario)
+        if "marker" in changes:
+            current = msgspec.structs.replace(current, kind="static" if changes["marker"] else "dynamic", marker="")
+            if not changes["marker"]:
+                del changes["marker"]
+>>>>>>> df1eb6e (Pages get numbers of their own: visits, leases, attribution of their calls, over SQLite and memory)
         of_targets = {key: changes.pop(key) for key in _TARGET_RULES if key in changes}
         if of_targets:
             targets = changes.get("targets", current.targets)
@@ -246,6 +270,23 @@ def _codecs(field: str, value: Iterable[str]) -> tuple[str, ...]:
     return codecs
 
 
+def _several(rule: Callable[[str, str], str]) -> Callable[[str, Iterable[str]], tuple[str, ...]]:
+    def rules(field: str, value: Iterable[str]) -> tuple[str, ...]:
+        found = tuple(dict.fromkeys(rule(field, item) for item in value))
+        if len(found) > MAX_SHOWN:
+            raise InvalidField(field, f"{len(found)} given; allowed: up to {MAX_SHOWN}")
+        return found
+
+    return rules
+
+
+def _selector(field: str, value: str) -> str:
+    selector = value.strip(" ")
+    if not 1 <= len(selector) <= 200 or not selector.isprintable() or "<" in selector or "{" in selector:
+        raise InvalidField(field, f"{quoted(value)} is no CSS selector; allowed: as .phone or #header a[href^='tel:']")
+    return selector
+
+
 def _ring(field: str, value: str) -> str:
     if value not in ("in-order", "all"):
         raise InvalidField(field, f"{quoted(value)} is none of in-order, all")
@@ -281,6 +322,14 @@ def _whole(high: int, unit: str) -> Callable[[str, Any], Any]:
 _calls_at_once = _whole(1_000_000, "calls at once, 0 = no limit")
 _calls_a_second = _within(0, 100_000, "calls a second, 0 = no limit")
 
+_SHOWN_RULES: dict[str, Callable[[str, Any], Any]] = {
+    "segments": _several(lambda field, value: check_segment(value)),
+    "selectors": _several(_selector),
+    "replace": _several(lambda field, value: normalise(value, field=field)),
+    "mask": lambda field, value: check_mask(value),
+    "fallback": lambda field, value: normalise(value, field=field) if value else "",
+    "hold": _within(10, 86400, "seconds"),
+}
 _PROJECT_RULES = {
     "name": _name,
     "sites": _sites,
@@ -290,6 +339,7 @@ _PROJECT_RULES = {
     "max_calls": _calls_at_once,
     "max_rate": _calls_a_second,
     "target_call_time": _within(0, 86400, "seconds"),
+    "marker_rules": lambda field, value: check_rules(value),
 }
 _SCENARIO_RULES = {
     "name": _name,

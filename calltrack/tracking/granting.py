@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Iterable
 
+from twisted.logger import Logger
+
 from calltrack.errors import StoreUnavailable
 from calltrack.tracking.display import is_for, swap, without_quarrels
 from calltrack.tracking.leases import Held, Pools
@@ -15,6 +17,8 @@ from calltrack.tracking.presence import Presence
 from calltrack.tracking.sites import Site
 from calltrack.tracking.sources import Source
 from calltrack.tracking.visit_journal import VisitJournal
+
+log = Logger()
 
 BEAT = 20.0  # seconds from one sign of life to the next
 CONFIRM = 3.0  # seconds until the first, by which a visitor is known to stay
@@ -131,10 +135,15 @@ class Grants:
         self._journal.missed(Miss(project=visit.project, scenario=scenario.id, visit=visit.number, at=at))
         if self.pools.runs_empty(scenario.id):
             numbers = self.pools.state(scenario.id).numbers
+            log.warn(
+                "none of the {numbers} numbers of scenario {id} is free for visit {visit}: calltrack pool advise "
+                "--scenario {id} says how many it needs",
+                numbers=numbers,
+                id=scenario.id,
+                visit=visit.number,
+            )
             self._tell(
-                PoolExhausted(
-                    project=visit.project, scenario=scenario.id, visit=visit.number, at=at, numbers=numbers
-                )
+                PoolExhausted(project=visit.project, scenario=scenario.id, visit=visit.number, at=at, numbers=numbers)
             )
 
     def _shown(self, site: Site, presence: Presence, dynamic: list[Scenario]) -> Shown:

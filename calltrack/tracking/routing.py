@@ -5,7 +5,7 @@ Knows which target a number leads to and why. Must not know how the catalog is s
 
 from __future__ import annotations
 
-from typing import Iterable
+from typing import Iterable, Protocol
 
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred, fail, succeed
@@ -20,9 +20,18 @@ from calltrack.tracking.model import Attribution, Number, Project, Route, Scenar
 from calltrack.tracking.targets import parse_target
 
 HEADER_PREFIX = "x-roistat"
+NO_VISIT = "no visit"  # what a call of a dynamic scenario is attributed to before anybody has looked
 POLL_INTERVAL = 0.5  # seconds; half of what a change may take to count
 
 _NOT_ATTRIBUTED = Attribution()
+
+
+class Attributor(Protocol):
+    """Who knows which visit a call belongs to: `tracking.visits.Visits`."""
+
+    def follow(self, projects: list[Project], scenarios: list[Scenario], numbers: list[Number]) -> None: ...
+
+    def attribute(self, number: str, at: int) -> Attribution: ...
 
 
 class RoutingTable:
@@ -69,8 +78,8 @@ class RoutingTable:
 class CachedScenarioSource:
     """Answers from a `RoutingTable` that follows `store`: a change made by anyone counts within a second.
 
-    While the store is away the last table holds. Static scenarios only: a dynamic one's calls are
-    routed, without attribution.
+    While the store is away the last table holds. Calls of dynamic scenarios are attributed by `visits`, which is told
+    of each new catalog; without it they are routed, and belong to no visit.
     """
 
     log = Logger()
@@ -81,10 +90,12 @@ class CachedScenarioSource:
         clock: IReactorTime,
         header_prefix: str = HEADER_PREFIX,
         interval: float = POLL_INTERVAL,
+        visits: Attributor | None = None,
     ) -> None:
         self._store = store
         self._header_prefix = header_prefix
         self._interval = interval
+        self._visits = visits
         self._version: int | None = None  # of the catalog that the table was made from
         self._table = RoutingTable()
         self._away = False
@@ -117,7 +128,10 @@ class CachedScenarioSource:
         been read: no number can be told from an unknown one then."""
         if self._version is None:
             return fail(StoreUnavailable("the catalog has not been read yet"))
-        return succeed(self._table.route(dialled))
+        route = self._table.route(dialled)
+        if route is not None and self._visits is not None and route.attribution.reason == NO_VISIT:
+            route = replace(route, attribution=self._visits.attribute(dialled, round(at * 1000)))
+        return succeed(route)
 
     def last_known(self, dialled: str) -> Route | None:
         """As `IScenarioSource.last_known`."""
@@ -147,6 +161,8 @@ class CachedScenarioSource:
         else:
             self._version = version
             self._returned()
+            if self._visits is not None:
+                self._visits.follow(projects, scenarios, numbers)
 
     def _returned(self) -> None:
         if self._away:
@@ -182,7 +198,7 @@ def _route(project: Project, scenario: Scenario | None, header_prefix: str) -> R
 def _attribution(scenario: Scenario) -> Attribution:
     if scenario.kind == "static":
         return Attribution(marker=scenario.marker, reason="static channel")
-    return Attribution(reason="no visit")
+    return Attribution(reason=NO_VISIT)
 
 
 def _default_targets(project: Project) -> tuple[Target, ...]:
