@@ -62,13 +62,8 @@ class Catalog:
         return await self._store.add_project(_changed(project, changes, _PROJECT_RULES))
 
     async def edit_project(self, project: int, **changes: Any) -> Project:
-<<<<<<< HEAD
         """Change fields of a project: name, sites, enabled, default_target, time_zone, max_calls,
-        max_rate, target_call_time."""
-=======
-        """Change fields of a project: name, sites, enabled, default_target, max_calls, max_rate,
-        target_call_time, marker_rules (of `tracking.sources`)."""
->>>>>>> df1eb6e (Pages get numbers of their own: visits, leases, attribution of their calls, over SQLite and memory)
+        max_rate, target_call_time, marker_rules (of `tracking.sources`)."""
         return await self._store.replace(_changed(await self.project(project), changes, _PROJECT_RULES))
 
     async def projects(self) -> list[Project]:
@@ -98,10 +93,10 @@ class Catalog:
         **shown: Any,
     ) -> Scenario:
         """A new scenario, static or with `static` "" dynamic. `static`: the channel's marker, cleaned of what is
-        unsafe and cut at 255 bytes; `forwards`: targets in ringing order, as `parse_target` reads them. The rest holds for each
-        target: `ring_time` in seconds, `max_calls` at once (0 = no limit), `allow`: codec names, most
-        wanted first (none = as offered). `record`: whether its calls are recorded. `shown`: how pages show
-        its numbers: segments, selectors, replace, mask, fallback, hold, as `Scenario` has them."""
+        unsafe and cut at 255 bytes; `forwards`: targets in ringing order, as `parse_target` reads them. What
+        follows holds for each target: `ring_time` in seconds, `max_calls` at once (0 = no limit), `allow`:
+        codec names, most wanted first (none = as offered). `record`: whether its calls are recorded. `shown`: how
+        pages show its numbers: segments, selectors, replace, mask, fallback, hold, as `Scenario` has them."""
         targets = read_targets(forwards, ring_time=ring_time, max_calls=max_calls, allow=allow, addressing=addressing)
         scenario = Scenario(id=0, project=project, name="", kind="static" if static else "dynamic")
         changes = {"name": name, "targets": targets, "ring": ring, "record": record, **shown}
@@ -110,26 +105,8 @@ class Catalog:
         return await self._store.add_scenario(_changed(scenario, changes, _SCENARIO_RULES))
 
     async def edit_scenario(self, scenario: int, **changes: Any) -> Scenario:
-<<<<<<< HEAD
-        """Change fields of a scenario: name, marker, targets (of `read_targets`), ring, enabled, record; or, of all
-        its targets, ring_time, max_calls, allow, addressing. `forwards`: other targets, as `parse_target` reads them,
-        that keep what was set of those before; `request_user`, `dialled_in`, `caller_id`: parts of addressing."""
-        current = await self.scenario(scenario)
-        first = current.targets[0] if current.targets else None
-        changes = with_addressing(changes, first.addressing if first else Addressing())
-        if "forwards" in changes:
-            kept = {key: getattr(first, key) for key in _TARGET_RULES} if first else {}
-            changes["targets"] = read_targets(changes.pop("forwards"), **kept)
-=======
-        """Change fields of a scenario: name, marker, targets (of `read_targets`), ring, enabled, record, segments,
-        selectors, replace, mask, fallback, hold; or, of all its targets, ring_time, max_calls, allow, addressing. A
-        marker makes it static, and `marker` "" dynamic."""
-        current = await self.scenario(scenario)
-        if "marker" in changes:
-            current = msgspec.structs.replace(current, kind="static" if changes["marker"] else "dynamic", marker="")
-            if not changes["marker"]:
-                del changes["marker"]
->>>>>>> df1eb6e (Pages get numbers of their own: visits, leases, attribution of their calls, over SQLite and memory)
+        """Change fields of a project: name, sites, enabled, default_target, time_zone, max_calls,
+        max_rate, target_call_time, marker_rules (of `tracking.sources`)."""
         of_targets = {key: changes.pop(key) for key in _TARGET_RULES if key in changes}
         if of_targets:
             targets = changes.get("targets", current.targets)
@@ -348,6 +325,7 @@ _SCENARIO_RULES = {
     "ring": _ring,
     "enabled": _flag,
     "record": _flag,
+    **_SHOWN_RULES,
 }
 _TARGET_RULES = {
     "ring_time": _within(*RING_TIME, "seconds"),
