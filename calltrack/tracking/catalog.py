@@ -105,8 +105,20 @@ class Catalog:
         return await self._store.add_scenario(_changed(scenario, changes, _SCENARIO_RULES))
 
     async def edit_scenario(self, scenario: int, **changes: Any) -> Scenario:
-        """Change fields of a project: name, sites, enabled, default_target, time_zone, max_calls,
-        max_rate, target_call_time, marker_rules (of `tracking.sources`)."""
+        """Change fields of a scenario: name, marker (with "" it becomes dynamic), targets (of `read_targets`), ring,
+        enabled, record, and what `add_scenario` calls `shown`; or, of all its targets, ring_time, max_calls, allow,
+        addressing. `forwards`: other targets, as `parse_target` reads them, that keep what was set of those before;
+        `request_user`, `dialled_in`, `caller_id`: parts of addressing."""
+        current = await self.scenario(scenario)
+        first = current.targets[0] if current.targets else None
+        changes = with_addressing(changes, first.addressing if first else Addressing())
+        if "forwards" in changes:
+            kept = {key: getattr(first, key) for key in _TARGET_RULES} if first else {}
+            changes["targets"] = read_targets(changes.pop("forwards"), **kept)
+        if changes.get("marker") == "":
+            current = msgspec.structs.replace(current, kind="dynamic", marker=changes.pop("marker"))
+        elif "marker" in changes:
+            current = msgspec.structs.replace(current, kind="static")
         of_targets = {key: changes.pop(key) for key in _TARGET_RULES if key in changes}
         if of_targets:
             targets = changes.get("targets", current.targets)
