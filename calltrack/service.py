@@ -30,6 +30,7 @@ from calltrack.config import Settings, defaults, load
 from calltrack.errors import ConfigErrors, StoreUnavailable
 from calltrack.media.relays import make_relay
 from calltrack.events.wiring import Events
+from calltrack.recording.wiring import Recordings
 from calltrack.registrar.registrar import Registrar
 from calltrack.sip.agent import Agent
 from calltrack.sip.resolver import system_resolver
@@ -126,6 +127,8 @@ class CalltrackService(Service):
         )
         spool = settings.storage.spool or self.stores.spool_path
         self.ledger = Ledger(self.stores.records, reactor, spool, interval=BATCH_TIME)
+        recordings = settings.recording.directory or self.stores.recordings_path
+        self.recordings = Recordings(settings.recording, recordings, reactor, self.timers, wall_ms, self.ledger)
         self.registrar = Registrar(
             self.timers,
             time.time,
@@ -146,6 +149,7 @@ class CalltrackService(Service):
             self.relay,
             self.ledger,
             self.registrar,
+            self.recordings.recorder,
         )
         resolver = system_resolver(reactor, families=families(sip.listen), transports=spoken(sip.listen))
         timers = SIPTimers(sip.t1, sip.t2, sip.t4)
@@ -214,7 +218,8 @@ class CalltrackService(Service):
         self.visits.start()
         await self.scenarios.start()
         await self.registrar.start()
-        self.ledger.recover().addCallbacks(_tell_recovered, _tell_unrecovered)
+        recovered = self.ledger.recover().addCallbacks(_tell_recovered, _tell_unrecovered)
+        recovered.addCallback(lambda _: self.recordings.start(self.engine.calls.__contains__))
         self.events.start()
         await self.relay.start()
         if not self.settings.trunks:
@@ -246,6 +251,7 @@ class CalltrackService(Service):
         self.scenarios.stop()
         yield self.visits.stop()
         yield self.registrar.stop()
+        yield self.recordings.stop()
         yield self.ledger.stop()
         yield defer.Deferred.fromCoroutine(self.events.stop())
         yield self.relay.stop()

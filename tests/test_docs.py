@@ -12,7 +12,15 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.interop.processes import Child
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(calltrack.__file__)))
-DOCUMENTS = ("README.md", "docs/first-trunk.md", "docs/exchanges.md", "docs/accounts.md", "docs/architecture.md", "docs/api.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/first-trunk.md",
+    "docs/exchanges.md",
+    "docs/accounts.md",
+    "docs/architecture.md",
+    "docs/api.md",
+    "docs/recording.md",
+)
 CLI = "from calltrack.cli import main; main(prog_name='calltrack')"
 
 

@@ -47,27 +47,10 @@ class Call:
     """
 
     __slots__ = (
-        "_attempts",
-        "_changes",
-        "_engine",
-        "_give_up_lookup",
-        "_hunt",
-        "_limits",
-        "_media",
-        "_parties",
-        "_sides",
-        "admission",
-        "call_ids",
-        "caller",
-        "id",
-        "ladder",
-        "merge_key",
-        "route",
-        "state",
-        "target",
-        "times",
-        "winner",
-    )
+        "_attempts", "_changes", "_engine", "_give_up_lookup", "_hunt", "_limits", "_media", "_parties",
+        "_sides", "admission", "call_ids", "caller", "id", "ladder", "merge_key", "recorded", "route", "state",
+        "target", "times", "winner",
+    )  # fmt: skip
 
     def __init__(self, engine: CallEngine, call_id: str, transaction: ServerTransaction, admission: Admission):
         self._engine = engine
@@ -82,6 +65,7 @@ class Call:
         self.ladder = Ladder(self.times.born)
         self.caller = InboundSide(self, engine.agent, transaction)
         self.winner: OutboundSide | None = None
+        self.recorded: Any = None  # the media session, when it is recorded
         self._give_up_lookup: Callable[[], None] | None = None
         self._limits: list[tuple[Limit, ...]] = []
         self._media: Any = None  # IMediaSession
@@ -132,7 +116,7 @@ class Call:
             self._refuse(Outcome("CHANUNAVAIL", 404, "no-target", 1))
             return
         try:
-            self._media = self._engine.relay.open(self.id, self._media_timeout)
+            self._media = self._engine.open_media(self, route, self._media_timeout)
         except MediaUnavailable as problem:
             self._refuse(Outcome("CONGESTION", 503, f"media: {problem}", 34), retry=True)
             return
@@ -373,13 +357,13 @@ class Call:
         for limits in self._limits:
             engine.limits.give_back(limits)
         ending = Ending(status, hangup, sip_code, reason, q850)
-        last_figures(self._media).addCallback(self._recorded, ending).addErrback(_bug)
+        last_figures(self._media).addCallback(self._measured, ending).addErrback(_bug)
         self.caller.release()
         if self.winner is not None:
             self.winner.release()
         self._media = self._hunt = self._changes = None
 
-    def _recorded(self, media: MediaFigures, ending: Ending) -> None:
+    def _measured(self, media: MediaFigures, ending: Ending) -> None:
         self._engine.ended(self, record_of(self, self.times.ended, ending, media))
 
 

@@ -28,7 +28,7 @@ from calltrack.sip.layer import Refusal
 from calltrack.sip.message import Request
 from calltrack.sip.transactions import ServerTransaction
 from calltrack.timers import Timers
-from calltrack.tracking.model import CallRecord
+from calltrack.tracking.model import CallRecord, Route
 
 log = Logger()
 
@@ -41,10 +41,11 @@ STRANGER_SILENCE = 60.0  # seconds until the log tells of the same stranger agai
 class _LastMessages:
     """A call that is over while its last messages are still under way."""
 
-    __slots__ = ("call_ids", "count", "ladder", "looks", "record")
+    __slots__ = ("call_ids", "count", "ladder", "looks", "record", "recorded")
 
-    def __init__(self, record: CallRecord, ladder: Ladder, call_ids: list[bytes]) -> None:
+    def __init__(self, record: CallRecord, ladder: Ladder, call_ids: list[bytes], recorded: Any) -> None:
         self.record = record
+        self.recorded = recorded  # as of the call
         self.ladder = ladder
         self.call_ids = call_ids
         self.count = len(ladder)  # its length at the last look
@@ -64,6 +65,7 @@ class CallEngine:
         relay: Any,
         ledger: Any,
         phones: LocationService | None = None,
+        recorder: Any = None,
     ) -> None:
         trunks = tuple(trunks)
         self.timers = timers
@@ -71,6 +73,7 @@ class CallEngine:
         self.settings = settings
         self.relay = relay
         self.ledger = ledger
+        self.recorder = recorder  # recording.recorder.Recorder, or None: no call is recorded
         self.overload = Overload(timers, occupied_seconds)  # watches once it is started
         self.limits = Limits(timers.now)
         self.lookup = Lookup(scenarios, timers, settings.lookup_budget)
@@ -151,6 +154,13 @@ class CallEngine:
 
     # For the calls
 
+    def open_media(self, call: Call, route: Route, on_timeout: Callable[[], None]) -> Any:
+        """An IMediaSession for a call; that of a recorded one is `call.recorded` too. Raises MediaUnavailable."""
+        session = self.relay.open(call.id, on_timeout)
+        if route.record and self.recorder is not None:
+            session = call.recorded = self.recorder.record(call.id, session)
+        return session
+
     def new_call_id(self) -> bytes:
         return secrets.token_hex(12).encode()
 
@@ -167,7 +177,8 @@ class CallEngine:
         self.ledger.finish(record)
         del self.calls[call.id]
         self._pending.pop(call.merge_key, None)
-        self.timers.after(LADDER_WAIT, self._close_ladder, _LastMessages(record, call.ladder, call.call_ids))
+        last = _LastMessages(record, call.ladder, call.call_ids, call.recorded)
+        self.timers.after(LADDER_WAIT, self._close_ladder, last)
         self.counters[record.status] += 1
         # One field only: formatting nine of them costs more than parsing a message.
         log.info("{call}", call=in_a_line(record))
@@ -188,7 +199,15 @@ class CallEngine:
             return
         for call_id in last.call_ids:
             self._watched.pop(call_id, None)
-        self.ledger.add_ladder(msgspec.structs.replace(last.record, ladder=last.ladder.steps()))
+        record = msgspec.structs.replace(last.record, ladder=last.ladder.steps())
+        if last.recorded is not None:
+            record = msgspec.structs.replace(record, recording=last.recorded.recording)
+            if not last.recorded.ended.called:  # the disk is slow
+                last.recorded.ended.addCallback(self._add_recording, record)
+        self.ledger.add_ladder(record)
+
+    def _add_recording(self, recording: Any, record: CallRecord) -> None:
+        self.ledger.add_ladder(msgspec.structs.replace(record, recording=recording))
 
     # The end
 

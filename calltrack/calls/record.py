@@ -77,6 +77,7 @@ def record_of(call: Call, now: float, ending: Ending | None = None, media: Media
         attribution=route.attribution if route else Attribution(),
         target_call=bool(route and final and answered is not None and talked >= route.target_call_time),
         media=media,
+        recording=call.recorded.recording if call.recorded is not None else None,
     )
 
 

@@ -13,6 +13,7 @@ from calltrack.checks import Check, HostPort, Listen
 from calltrack.media.rtpengine_settings import RTPEngineSettings
 from calltrack.media.settings import RELAYS, MediaSettings
 from calltrack.events.settings import EventsSettings, SinkSettings, WebhooksSettings
+from calltrack.recording.settings import RecordingSettings
 from calltrack.registrar.settings import RegistrarSettings
 from calltrack.tracking.settings import VisitSettings
 
@@ -70,6 +71,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     calls: CallsSettings = CallsSettings()
     registrar: RegistrarSettings = RegistrarSettings()
     visits: VisitSettings = VisitSettings()
+    recording: RecordingSettings = RecordingSettings()
     storage: StorageSettings = StorageSettings()
     web: WebSettings = WebSettings()
     events: EventsSettings = EventsSettings()
@@ -153,6 +155,15 @@ SECTIONS: dict[str, tuple[type, dict[str, Any]]] = {
             "per_address": checks.whole(0, 1_000_000),
             "per_project": checks.whole(0, 100_000_000),
             "leases_per_address": checks.whole(1, 1_000_000),
+        },
+    ),
+    "recording": (
+        RecordingSettings,
+        {
+            "directory": checks.some_text,
+            "keep": checks.number(0, 36500, "days"),
+            "max_time": checks.number(0, 168, "hours"),
+            "min_free": checks.whole(0, 10_000_000),
         },
     ),
     "storage": (

@@ -52,6 +52,11 @@ class Stores:
         """Where call records are spooled unless configured otherwise: beside the database, or nowhere."""
         return f"{self._database.path}-spool" if self._database is not None else None
 
+    @property
+    def recordings_path(self) -> str:
+        """Where recordings are kept unless configured otherwise: beside the database, or in the working directory."""
+        return f"{self._database.path}-recordings" if self._database is not None else "calltrack-recordings"
+
     def migrate(self) -> Deferred[Migration]:
         """Make the stores ready for use; asked before anything else is. Fires with what was done;
         fails with StoreUnavailable, which says what to do."""

@@ -11,7 +11,7 @@ import msgspec
 
 TargetKind = Literal["account", "sip", "phone"]
 RingMode = Literal["in-order", "all"]
-RecordingState = Literal["active", "complete", "partial", "interrupted", "failed", "deleted"]
+RecordingState = Literal["active", "complete", "partial", "interrupted", "failed", "elsewhere", "deleted"]
 Status = Literal["ACTIVE", "ANSWER", "BUSY", "NOANSWER", "CANCEL", "CONGESTION", "CHANUNAVAIL"]
 
 DEFAULT_RING_TIME = 20.0  # seconds
@@ -238,7 +238,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
 
     States: "active" (the file grows), "complete", "partial" (it ended before the call did, `reason` says why),
     "interrupted" (the engine died; the file was finished at the next start), "failed" (there is no file, `reason`
-    says why), "deleted" (its time was over).
+    says why), "elsewhere" (the relay records by itself, `name` is its own), "deleted" (its time was over).
     """
 
     name: str = ""  # what people play: a WAV; of a call without G.711 the capture; "" when it failed
