@@ -272,9 +272,9 @@ class RTPEngineSession:
         if not self._heard:
             fields["drop-traffic"] = "start"  # until somebody has answered
         if self.node is None:
-            found = await self._choose_node(fields, len(streams))
+            found = await self._choose_node(fields, streams)
         else:
-            found = _places(await self._ask("offer", fields), len(streams))
+            found = _places(await self._ask("offer", fields), streams)
         self._lost = False
         self._show(self._parties[target], found)
         other = target if source == CALLER else source
@@ -286,7 +286,7 @@ class RTPEngineSession:
         fields = self._fields(dialogue.offerer, dialogue.answerer, dialogue.answerer, dialogue.offerer, answer)
         if aloud:
             fields["drop-traffic"] = "stop"
-        found = _places(await self._ask("answer", fields), len(answer))
+        found = _places(await self._ask("answer", fields), answer)
         self._show(self._parties[dialogue.offerer], found)
         other = dialogue.answerer if dialogue.offerer == CALLER else dialogue.offerer
         self._dialogues[other] = dialogue
@@ -319,14 +319,14 @@ class RTPEngineSession:
             fields["direction"] = both if source == CALLER else both[::-1]
         return fields
 
-    async def _choose_node(self, fields: dict[str, Any], count: int) -> list[tuple[str, int, int] | None]:
+    async def _choose_node(self, fields: dict[str, Any], streams: list[Told]) -> list[tuple[str, int, int] | None]:
         """Begin the call at a node that takes it: another one, when one is silent, full or talks nonsense."""
         tried: list[Node] = []
         while True:
             node = self._relay.nodes.take(tried)
             try:
                 reply = await node.command("offer", {"call-id": self.call_id, **fields})
-                found = _places(reply, count)
+                found = _places(reply, streams)
             except (NGSilence, NGRefused, MediaUnavailable) as problem:
                 self._relay.counters["failovers"] += 1
                 _log.warn("call {id}: {problem}; trying another node", id=self.call_id, problem=problem)
@@ -385,10 +385,13 @@ class RTPEngineSession:
             _log.failure("call {id}: {what} failed on a bug", failure, id=self.call_id, what=what)
 
 
-def _places(reply: dict[str, Any], count: int) -> list[tuple[str, int, int] | None]:
-    """As `places`, of a reply. Raises MediaUnavailable."""
+def _places(reply: dict[str, Any], streams: list[Told]) -> list[tuple[str, int, int] | None]:
+    """As `places`, of the reply to a description with these streams. Raises MediaUnavailable."""
     sdp = reply.get("sdp")
     try:
-        return places(sdp if isinstance(sdp, bytes) else b"", count)
+        found = places(sdp if isinstance(sdp, bytes) else b"", len(streams))
+        if any(stream.port and place is None for stream, place in zip(streams, found, strict=True)):
+            raise ValueError("it has no port for a stream")
     except ValueError as problem:
         raise MediaUnavailable(f"rtpengine's description cannot be used: {problem}") from None
+    return found
