@@ -74,20 +74,20 @@ class NGClient(DatagramProtocol):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def start(self, reactor: IReactorUDP) -> None:
-        """Open the socket. Only the node's own address and port are heard on it."""
+        """Open the socket. It is not connected: a node that is not there must cost repeats, not the socket."""
         interface = "::" if ":" in self.host else ""
         self._listening = reactor.listenUDP(0, self, interface=interface, maxPacketSize=65535)
-        try:
-            self.transport.connect(self.host, self.port)
-        except OSError as problem:  # no route now: there may be one later
-            _log.warn("rtpengine {node}: {problem}", node=self, problem=problem)
 
     def stop(self) -> Deferred | None:
         """Close the socket; whatever waits fails with NGSilence."""
+        listening, self._listening = self._listening, None
         for pending in list(self._pending.values()):
             self._settle(pending, NGSilence(f"rtpengine {self}: calltrack is stopping"))
-        listening, self._listening = self._listening, None
         return listening.stopListening() if listening is not None else None
+
+    @property
+    def running(self) -> bool:
+        return self._listening is not None
 
     @property
     def waiting(self) -> int:
@@ -114,6 +114,9 @@ class NGClient(DatagramProtocol):
 
     def datagramReceived(self, datagram: bytes, address: Any) -> None:
         cookie, space, body = datagram.partition(b" ")
+        if address[:2] != (self.host, self.port):
+            self._dropped("strange", f"it came from {address[0]} port {address[1]}")
+            return
         pending = self._pending.get(cookie)
         if pending is None:
             ours = cookie.startswith(self._prefix.encode() + b"-")
@@ -134,10 +137,6 @@ class NGClient(DatagramProtocol):
             self.counters["replies"] += 1
             self._settle(pending, reply)
 
-    def connectionRefused(self) -> None:
-        """ICMP: nobody listens there. What waits goes on waiting, since the node may be about to start."""
-        self.counters["unreachable"] += 1
-
     def _send(self, cookie: bytes, pending: _Pending) -> None:
         waited = self.clock.seconds() - pending.began
         if waited >= self.timeout * 0.999:
@@ -148,7 +147,7 @@ class NGClient(DatagramProtocol):
         if pending.tries:
             self.counters["repeats"] += 1
         try:
-            self.transport.write(pending.packet)
+            self.transport.write(pending.packet, (self.host, self.port))
         except OSError as problem:  # no route, no buffer: as if it were lost on the way
             self.counters["unsent"] += 1
             self._tell(f"cannot be sent to: {problem}")

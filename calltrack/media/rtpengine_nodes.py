@@ -47,7 +47,8 @@ class Node:
         return reply
 
     def _failed(self, failure: Failure) -> Failure:
-        self._is(bool(failure.check(NGRefused)), failure.getErrorMessage())
+        if self.client.running:
+            self._is(bool(failure.check(NGRefused)), failure.getErrorMessage())
         return failure
 
     def _is(self, up: bool, why: str) -> None:

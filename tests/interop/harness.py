@@ -138,7 +138,7 @@ class InteropTestCase(TestCase):
         """Write the configuration. `trunk`: more lines of TOML for the trunk; `more_addresses`: to listen at too.
         Trunks are not pinged: a sipp that plays one takes the first OPTIONS for its call."""
         low, high = RELAY_PORTS
-        addresses = [ENGINE, *more_addresses]
+        self.addresses = addresses = [ENGINE, *more_addresses]
         listen = [f"{name}:{bracketed(host)}:{self.sip_port}" for host in addresses for name in ("udp", "tcp")]
         with open(self.config, "w") as file:
             file.write(
@@ -150,6 +150,7 @@ ping = 0
 [media]
 listen = {addresses}
 ports = [{low}, {high}]
+{self.media()}
 [storage]
 url = "sqlite:{self.folder}/calltrack.db"
 [web]
@@ -161,6 +162,10 @@ country = "US"
 {trunk}
 """
             )
+
+    def media(self) -> str:
+        """More lines of TOML for `[media]`."""
+        return ""
 
     async def start_engine(self) -> None:
         """Start the engine; it listens when this returns."""

@@ -14,15 +14,23 @@ CONTROL = "127.0.0.1"
 class RTPEngine(Child):
     """The daemon of Debian's package. Media on `hosts`; `ready()` when it takes commands."""
 
-    def __init__(self, test: TestCase, *more: str, hosts: tuple[str, ...] = ("127.0.0.1", "::1"), port: int = 0) -> None:
+    def __init__(
+        self,
+        test: TestCase,
+        *more: str,
+        hosts: tuple[str, ...] = ("127.0.0.1", "::1"),
+        port: int = 0,
+        ports: tuple[int, int] | None = None,
+    ) -> None:
         program = installed("rtpengine", "rtpengine-daemon")
         self.port = port or free_port(CONTROL)
         low = 10000 + os.getpid() % 24 * 400
+        low, high = ports or (low, low + 399)
         interfaces = [part for host in hosts for part in ("--interface", host)]
         arguments = [
             *("--foreground", "--log-stderr", "--log-level=5", "--table=-1"),
             *("--num-threads=2", "--delete-delay=0", "--timeout=600"),
-            *(f"--listen-ng={CONTROL}:{self.port}", f"--port-min={low}", f"--port-max={low + 399}"),
+            *(f"--listen-ng={CONTROL}:{self.port}", f"--port-min={low}", f"--port-max={high}"),
         ]
         super().__init__(test, "rtpengine", [program, "--config-file=none", *arguments, *interfaces, *more])
 

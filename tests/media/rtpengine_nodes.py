@@ -84,18 +84,14 @@ class FakeReactor(Clock):
 class _Transport:
     def __init__(self, reactor: FakeReactor, protocol: Any) -> None:
         self._reactor, self._protocol = reactor, protocol
-        self._peer = ("", 0)
 
-    def connect(self, host: str, port: int) -> None:
-        self._peer = host, port
+    def write(self, packet: bytes, peer: tuple[str, int]) -> None:
+        self._reactor.callLater(0, self._arrive, packet, peer)
 
-    def write(self, packet: bytes) -> None:
-        self._reactor.callLater(0, self._arrive, packet)
-
-    def _arrive(self, packet: bytes) -> None:
-        reply = self._reactor.nodes[self._peer[1]].hear(packet)
+    def _arrive(self, packet: bytes, peer: tuple[str, int]) -> None:
+        reply = self._reactor.nodes[peer[1]].hear(packet)
         if reply is not None:
-            self._reactor.callLater(0, self._protocol.datagramReceived, reply, self._peer)
+            self._reactor.callLater(0, self._protocol.datagramReceived, reply, peer)
 
     def stopListening(self) -> None:
         pass
