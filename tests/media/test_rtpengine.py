@@ -6,6 +6,8 @@ tells its users.
 
 from __future__ import annotations
 
+import os
+
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -15,7 +17,8 @@ from calltrack.media.rtpengine import RTPEngineRelay
 from calltrack.media.rtpengine_settings import NodeAddress, RTPEngineSettings
 from calltrack.media.settings import MediaSettings
 from calltrack.testing.media_contract import MediaRelayContract
-from calltrack.testing.media_peers import HOST, rtp
+from calltrack.testing.media_peers import RelayCase, rtp
+from tests.interop.processes import eventually
 from tests.media.rtpengine_daemon import CONTROL, RTPEngine
 
 
@@ -111,3 +114,43 @@ class RTPEngineTests(DaemonCase, MediaRelayContract):
         self.assertNotIn(rtp(99), call.caller.packets)
         call.caller.send(rtp(101), call.to_caller)
         await moved.hears_at_last(rtp(101))
+
+
+class RecordingTests(DaemonCase, RelayCase):
+    udp = reactor
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = os.path.abspath(self.mktemp())
+        os.makedirs(self.folder)
+        self.more = (f"--recording-dir={self.folder}", "--recording-method=pcap")
+        self.settings["record"] = True
+
+    async def test_a_call_s_packets_are_in_the_node_s_recording(self) -> None:
+        call = await self.open_call()
+        await call.exchange()
+        for sequence in range(5):
+            call.caller.send(rtp(sequence, ssrc=0xCAFE), call.to_caller)
+        await call.target.hears(6)
+        await call.close()
+        [name] = await eventually(lambda: os.listdir(os.path.join(self.folder, "pcaps")), "a recording is there")
+        self.assertTrue(name.startswith("a-call-") and name.endswith(".pcap"), name)
+        with open(os.path.join(self.folder, "pcaps", name), "rb") as file:
+            self.assertEqual(file.read().count(b"\x00\x00\xca\xfe"), 5)
+
+
+class PayloadTypeTests(DaemonCase, RelayCase):
+    udp = reactor
+
+    async def test_packets_keep_the_payload_type_that_each_side_has_chosen(self) -> None:  # 29
+        call = await self.open_call(connect=False)
+        await call.answer(media="audio {port} RTP/AVP 8 96", extra=("a=rtpmap:96 telephone-event/8000",))
+        await call.connect("target-1")
+        event = bytearray(rtp(1))
+        for sender, port, hearer, payload_type in (
+            (call.caller, call.to_caller, call.target, 96),
+            (call.target, call.to_target, call.caller, 101),
+        ):
+            event[1] = payload_type
+            sender.send(bytes(event), port)
+            self.assertEqual(await hearer.hears(1), [bytes(event)])
