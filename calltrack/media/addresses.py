@@ -45,7 +45,7 @@ class LocalAddresses:
         if listen not in _WILDCARDS:
             return shown or listen, listen
         if shown:
-            return shown, shown if _is_own(shown) else listen
+            return shown, shown if is_own(shown) else listen
         try:
             address = local_address_towards(host)
         except (OSError, ValueError) as error:
@@ -53,7 +53,8 @@ class LocalAddresses:
         return address, address
 
 
-def _is_own(address: str) -> bool:
+def is_own(address: str) -> bool:
+    """Whether an address literal is this machine's."""
     try:
         bind(address, 0).close()
     except OSError:

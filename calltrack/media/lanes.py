@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from socket import socket
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from calltrack.media.latching import ADDRESS, ELSEWHERE, NAMED, STRANGER, Address, Latch
 from calltrack.media.sockets import MOST_QUEUED, bind, disconnect, drain, overflowed, share
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from calltrack.media.loop import PacketLoop
 
     Buffer = bytes | bytearray
+
+    class Bypass(Protocol):
+        """What carries a stream's packets in the place of its two lanes."""
+
+        def end(self) -> None:
+            """Let the packets come to the lanes again: tell both what has been carried, and that it is over."""
+
+        def look(self) -> None:
+            """Tell the lanes what has been carried up to now."""
 
 _HEADER = Struct(">2xHII")  # sequence number, timestamp, SSRC (RFC 3550 section 5.1)
 _LARGEST = 65535  # bytes of a datagram, rounded up
@@ -44,9 +53,9 @@ class Lane:
     """
 
     __slots__ = (
-        "arrived", "bytes", "fd", "jitter", "lost", "next_sequence", "packets", "peer", "rate", "receive", "rtp",
-        "send", "source", "strangers", "tap", "timestamp", "_door", "_latch", "_leader", "_loop", "_seen", "_silent", "_sock",
-        "_ssrc", "_trust",
+        "arrived", "barred", "bypass", "bytes", "fd", "jitter", "lost", "next_sequence", "packets", "peer", "rate",
+        "receive", "rtp", "send", "source", "strangers", "tap", "timestamp", "_door", "_expected", "_latch", "_leader",
+        "_loop", "_noted", "_rings", "_seen", "_silent", "_sock", "_ssrc", "_steady", "_trust",
     )  # fmt: skip
 
     def __init__(self, sock: socket, loop: PacketLoop, leader: Lane | None = None) -> None:
@@ -64,6 +73,11 @@ class Lane:
         self.receive: Callable[[bytearray], int] | None = None  # while it is locked
         self.send = self._send_to_named
         self.tap: Callable[[bytes, float], None] | None = None  # told of each packet that is RTP, see `observe`
+        self.bypass: Bypass | None = None  # what carries the packets in our place, see `let_pass`
+        self.barred = False  # found unfit for a bypass
+        self._rings = False
+        self._noted = self._steady = 0
+        self._expected = -1
         self.rtp = False
         self.rate = 8000  # Hz
         self.packets = self.bytes = self.strangers = self.lost = 0
@@ -102,6 +116,7 @@ class Lane:
         """Undo `join`: neither lane is read any longer."""
         peer = self.peer
         if peer is not None:
+            self.take_back()
             for lane in (self, peer):
                 lane.peer = None
                 lane._loop.forget(lane)
@@ -110,6 +125,8 @@ class Lane:
         """Learn the source anew. What waits was sent under the old description."""
         if self.source is None:
             return
+        self.take_back()
+        self.barred = False
         self._close_door()
         disconnect(self._sock)
         drain(self._sock)
@@ -121,12 +138,14 @@ class Lane:
     def observe(self, tap: Callable[[bytes, float], None] | None) -> None:
         """Tell `tap` of each RTP packet from now on. A lane with a tap is off the plain path."""
         if tap is not self.tap:
+            self.take_back()
             self.tap = tap
             self._loop.place(self, self._plain)
 
     def close(self) -> None:
         """Stop for good; the socket is its owner's to close."""
         self.part()
+        self.take_back()
         self._close_door()
         self.tap = None
         self.send = None  # a method of our own: a closed lane is freed without the garbage collector
@@ -137,6 +156,55 @@ class Lane:
             return self.strangers
         self.strangers += len(drain(self._door))
         return self.strangers + overflowed(self._door)
+
+    # What carries it in our place
+
+    def steady(self) -> int:
+        """Called once a tick: how many ticks in a row packets have come."""
+        self._steady = self._steady + 1 if self.packets != self._noted else 0
+        self._noted = self.packets
+        return self._steady
+
+    @property
+    def ends(self) -> tuple[Address, Address]:
+        """Of a locked lane: whom it hears, and our own address."""
+        return self.source[:2], self._sock.getsockname()[:2]
+
+    def let_pass(self, bypass: Bypass, knocked: Callable[[Lane], None]) -> None:
+        """From now on `bypass` carries what comes from the source, until `take_back`. `knocked` is called when somebody
+        else has sent, once for each `hush`."""
+        self.bypass = bypass
+        self._steady = 0
+        if self._door is not None:
+            self._rings = True
+            self._loop.watch_once(self._door.fileno(), lambda now: knocked(self))
+
+    def hush(self) -> None:
+        """Tell of the next knock."""
+        if self._rings:
+            self._loop.watch_again(self._door.fileno())
+
+    def take_back(self) -> None:
+        """End the bypass, if there is one, before something changes that it must not outlive."""
+        if self.bypass is not None:
+            self.bypass.end()
+
+    def bypass_ended(self) -> None:
+        """The packets come here again."""
+        self.bypass = None
+        if self._rings:
+            self._rings = False
+            self._loop.watch_no_more(self._door.fileno())
+
+    def count(self, packets: int, size: int) -> None:
+        """The bypass has carried so many `packets` of `size` bytes in all. Their losses show when packets come here again."""
+        self.packets += packets
+        self.bytes += size
+        if packets and self.next_sequence >= 0:
+            self._expected = self.next_sequence
+            self.next_sequence = -1
+        if self._expected >= 0:
+            self._expected = self._expected + packets & 0xFFFF
 
     # What the epoll says
 
@@ -162,6 +230,11 @@ class Lane:
         if not is_rtp(packet, size):
             return
         sequence, timestamp, ssrc = _HEADER.unpack_from(packet)
+        if self._expected >= 0:  # a bypass has ended: there is a gap in what we know, not in the stream
+            ahead = (sequence - self._expected) & 0xFFFF
+            self._expected = -1
+            if ssrc == self._ssrc and ahead < _MAX_DROPOUT:
+                self.lost += ahead
         ahead = (sequence - self.next_sequence) & 0xFFFF
         if ssrc != self._ssrc or self.next_sequence < 0 or _MAX_DROPOUT <= ahead < 0x10000 - _MAX_MISORDER:
             self._ssrc = ssrc

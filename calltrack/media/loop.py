@@ -8,7 +8,8 @@ Knows the reactor, the epoll and the plain path of a packet; everything else is 
 
 from __future__ import annotations
 
-from select import EPOLLIN, epoll
+from collections.abc import Callable
+from select import EPOLLIN, EPOLLONESHOT, epoll
 from struct import Struct
 from time import monotonic
 
@@ -35,6 +36,7 @@ class PacketLoop:
     def __init__(self, reactor) -> None:
         self._reactor = reactor
         self._lanes: dict[int, Lane] = {}
+        self._waiting: dict[int, Callable[[float], None]] = {}
         self._plain: list[Lane | None] = [None] * 1024  # by descriptor: locked RTP lanes
         self._buffer = bytearray(_ROOM)
         self._view = memoryview(self._buffer)
@@ -72,6 +74,21 @@ class PacketLoop:
             self._plain[lane.fd] = None
             self._epoll.unregister(lane.fd)
 
+    def watch_once(self, fd: int, arrived: Callable[[float], None]) -> None:
+        """Call `arrived` when something waits in `fd`, once; then again after each `watch_again`. Nothing is read."""
+        if fd >= len(self._plain):
+            self._plain.extend([None] * fd)
+        self._waiting[fd] = arrived
+        self._epoll.register(fd, EPOLLIN | EPOLLONESHOT)
+
+    def watch_again(self, fd: int) -> None:
+        self._epoll.modify(fd, EPOLLIN | EPOLLONESHOT)
+
+    def watch_no_more(self, fd: int) -> None:
+        """To be called before `fd` is closed."""
+        if self._waiting.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
     # IReadDescriptor
 
     def fileno(self) -> int:
@@ -85,20 +102,20 @@ class PacketLoop:
 
     def doRead(self) -> None:
         now = monotonic()
-        self._relay(now)
+        self.relay(now)
         if now - self._last_read < _REST:
             self._reactor.removeReader(self)
             self._rest = self._reactor.callLater(_REST, self._look)
         self._last_read = now
 
     def _look(self) -> None:
-        if self._relay(monotonic()):
+        if self.relay(monotonic()):
             self._rest = self._reactor.callLater(_REST, self._look)
         else:
             self._rest = None
             self._reactor.addReader(self)
 
-    def _relay(self, now: float) -> int:
+    def relay(self, now: float) -> int:
         """Take one packet from each lane that has one. Every line here is paid for by every packet."""
         plain = self._plain
         buffer = self._buffer
@@ -136,6 +153,10 @@ class PacketLoop:
         return len(ready)
 
     def _read_slowly(self, fd: int, now: float) -> None:
+        arrived = self._waiting.get(fd)
+        if arrived is not None:
+            arrived(now)
+            return
         lane = self._lanes[fd]
         try:
             lane.read(now)

@@ -60,6 +60,7 @@ class PortPool:
         self._idle: dict[str, deque[int]] = {}  # by local address, longest idle first
         self._kept: defaultdict[str, deque[PortPair]] = defaultdict(deque)  # idle ones still bound, longest idle first
         self._held: deque[tuple[float, PortPair]] = deque()  # in order of when to look again
+        self.reserved: set[int] = set()  # ports, even or odd, whose pairs are not given out
 
     def take(self, address: str) -> PortPair:
         """The pair on `address` that has been idle longest. Raises MediaUnavailable when all are taken, in
@@ -125,6 +126,9 @@ class PortPool:
         idle = self._idle_on(address)
         for _ in range(min(len(idle), _TRIES)):
             port = idle.popleft()
+            if self.reserved and (port in self.reserved or port + 1 in self.reserved):
+                idle.append(port)
+                continue
             try:
                 return PortPair(address, port)
             except OSError as error:

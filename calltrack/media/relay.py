@@ -22,7 +22,7 @@ from calltrack.media.ports import PortPool
 from calltrack.media.session import Session
 from calltrack.media.settings import MediaSettings
 
-_CHECK = 0.25  # seconds between looks at silent streams: a phone that changes its port heals in four of them at most
+CHECK = 0.25  # seconds between looks at silent streams: a phone that changes its port heals in four of them at most
 _FORGET_ROUTES = 240  # checks after which the kernel is asked again which way a host lies
 
 _log = Logger()
@@ -41,6 +41,7 @@ class TwistedRelay:
         self.loop = PacketLoop(reactor)
         self._timeout = settings.timeout
         self._sessions: set[Session] = set()
+        self._watched: set[Session] = set()  # those whose lanes are looked at
         self._checks = 0
         self._checking = LoopingCall(self._check)
         self._checking.clock = self.clock
@@ -48,7 +49,7 @@ class TwistedRelay:
 
     def start(self) -> Deferred[None]:
         self.loop.start()
-        checking = self._checking.start(_CHECK, now=False)
+        checking = self._checking.start(CHECK, now=False)
         checking.addErrback(lambda failure: _log.failure("silent streams are no longer looked at", failure))
         return succeed(None)
 
@@ -69,6 +70,7 @@ class TwistedRelay:
             raise MediaUnavailable("no RTP port is free")
         session = Session(self, call_id, on_timeout)
         self._sessions.add(session)
+        self._watched.add(session)
         return session
 
     def status(self) -> dict[str, Any]:
@@ -78,6 +80,7 @@ class TwistedRelay:
 
     def forget(self, session: Session) -> None:
         self._sessions.discard(session)
+        self._watched.discard(session)
 
     def next_session_id(self) -> int:
         """A number for an o= line that no other description of ours has."""
@@ -86,7 +89,7 @@ class TwistedRelay:
 
     def _check(self) -> None:
         now = self.clock.seconds()
-        for session in list(self._sessions):
+        for session in list(self._watched):
             session.check(now, self._timeout)
         self.ports.sweep(now)
         self._checks += 1

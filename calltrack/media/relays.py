@@ -17,6 +17,7 @@ from calltrack.media.settings import RELAYS, MediaSettings
 # By name: the module and its class, which is called with (reactor, settings, clock).
 _CLASSES = {
     "twisted": ("calltrack.media.relay", "TwistedRelay"),
+    "kernel": ("calltrack.media.kernel", "KernelRelay"),
     "rtpengine": ("calltrack.media.rtpengine", "RTPEngineRelay"),
 }
 assert tuple(_CLASSES) == RELAYS

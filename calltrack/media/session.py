@@ -149,6 +149,9 @@ class Party:
 
     def figures(self) -> StreamFigures:
         lanes = [stream.rtp for stream in self.streams.values()]
+        for lane in lanes:
+            if lane.bypass is not None:
+                lane.bypass.look()
         if not lanes:
             return StreamFigures()
         busiest = max(lanes, key=lambda lane: lane.packets)
@@ -163,6 +166,10 @@ class Party:
     def part(self) -> None:
         for stream in self.streams.values():
             stream.part()
+
+    def take_back(self) -> None:
+        for stream in self.streams.values():
+            stream.rtp.take_back()
 
     def observe(self, tap: Callable[[bytes, float], None] | None) -> None:
         """Tell `tap` of the RTP of what is audio now."""
@@ -274,6 +281,28 @@ class Session:
                 self._relay.clock.callLater(0, self._on_timeout)
                 self._on_timeout = None
 
+    def steady(self, ticks: int) -> list[tuple[Lane, Lane]]:
+        """Called once a tick: the RTP lanes of caller and target whose packets need nothing but to be passed on, and
+        have flowed both ways for so many `ticks`."""
+        caller, target = self._parties.get(CALLER), self._parties.get(self.connected)
+        if self._tap is not None or caller is None or target is None or caller.held or target.held:
+            return []
+        found = []
+        for index, stream in caller.streams.items():
+            lane = stream.rtp
+            peer = lane.peer
+            if peer is None or not lane.rtp or index not in target.streams or peer is not target.streams[index].rtp:
+                continue
+            if min(lane.steady(), peer.steady()) >= ticks and lane.bypass is None and not (lane.barred or peer.barred):
+                found.append((lane, peer))
+        return found
+
+    @property
+    def passed_by(self) -> bool:
+        """Whether no RTP comes through its lanes."""
+        lanes = [stream.rtp for party in self._parties.values() for stream in party.streams.values()]
+        return all(lane.bypass is not None for lane in lanes if lane.peer is not None)
+
     # Inside
 
     def _outcome(self, rewrite: Callable[..., bytes], *arguments) -> Deferred[bytes]:
@@ -299,6 +328,8 @@ class Session:
         offered = self._offers.pop((target, source), None)
         rejected = () if offered is None else [n for n, section in enumerate(offered.sections) if not section.port]
         text = hearer.show(document, rejected)
+        speaker.take_back()
+        hearer.take_back()
         if offered is not None:
             hearer.describe(offered, rate_from=document)
         speaker.describe(document, rate_from=document)

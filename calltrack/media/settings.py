@@ -6,7 +6,7 @@ import msgspec
 
 from calltrack.media.rtpengine_settings import RTPEngineSettings
 
-RELAYS = ("twisted", "rtpengine")  # the names that `relays` has a relay for
+RELAYS = ("twisted", "kernel", "rtpengine")  # the names that `relays` has a relay for
 
 
 class MediaSettings(msgspec.Struct, frozen=True, kw_only=True):

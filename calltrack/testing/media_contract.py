@@ -19,7 +19,7 @@ from calltrack.errors import UnusableSDP
 from calltrack.interfaces import IMediaRelay, IMediaSession
 from calltrack.testing.media_latching import LatchingContract
 from calltrack.testing.media_taps import TapContract
-from calltrack.testing.media_peers import HOST, STRANGER_HOST, MediaPeer, describe, host_in, ports_in, rtp, version_in
+from calltrack.testing.media_peers import describe, host_in, ports_in, rtp, version_in
 
 
 class MediaRelayContract(LatchingContract, TapContract):
@@ -40,7 +40,7 @@ class MediaRelayContract(LatchingContract, TapContract):
     async def test_each_side_is_shown_the_relay_and_not_the_other(self) -> None:
         call = await self.open_call()
         offered = await call.offer()
-        self.assertEqual(host_in(offered), HOST)
+        self.assertEqual(host_in(offered), self.relay_host)
         self.assertNotIn(b"%d" % call.caller.address[1], offered)
         self.assertNotIn(b"o=peer", offered)
         self.assertEqual(call.to_target % 2, 0)
@@ -69,25 +69,26 @@ class MediaRelayContract(LatchingContract, TapContract):
 
     async def test_allowed_codecs_alone_are_offered_and_never_none(self) -> None:
         call = await self.open_call()
-        arguments = "caller", "target-1", describe(HOST, 5000, media="audio {port} RTP/AVP 0 8 18 101"), HOST, HOST
+        sdp = describe(self.host, 5000, media="audio {port} RTP/AVP 0 8 18 101")
+        arguments = "caller", "target-1", sdp, self.host, self.host
         offered = await call.session.offer(*arguments, ("G729", "PCMU"))
         self.assertIn(b" RTP/AVP 18 0 101\r\n", offered)
         await self.assertFailure(call.session.offer(*arguments, ("opus",)), UnusableSDP)
 
     async def test_a_description_without_a_usable_stream_is_refused(self) -> None:
         relay = await self.make_relay(60)
-        no_address, rejected = describe("media.example", 5000), describe(HOST, 0)
+        no_address, rejected = describe("media.example", 5000), describe(self.host, 0)
         for number, sdp in enumerate((b"", b"v=0\r\n", b"\x00\xff", no_address, rejected)):
             session = relay.open(f"call-{number}", None)
-            await self.assertFailure(session.offer("caller", "target-1", sdp, HOST, HOST), UnusableSDP)
+            await self.assertFailure(session.offer("caller", "target-1", sdp, self.host, self.host), UnusableSDP)
 
     async def test_both_families_meet(self) -> None:  # 34
         relay = await self.make_relay(60)
         session = relay.open("a-call", None)
-        caller, target = self.peer(), self.peer("::1")
-        offered = await session.offer("caller", "target-1", caller.sdp(), HOST, "::1")
-        answered = await session.answer("target-1", "caller", target.sdp(), "::1", HOST)
-        self.assertEqual((host_in(offered), host_in(answered)), ("::1", HOST))
+        caller, target = self.peer(), self.peer(self.host6)
+        offered = await session.offer("caller", "target-1", caller.sdp(), self.host, self.host6)
+        answered = await session.answer("target-1", "caller", target.sdp(), self.host6, self.host)
+        self.assertEqual((host_in(offered), host_in(answered)), (self.relay_host6, self.relay_host))
         caller.send(rtp(1), ports_in(answered)[0])
         self.assertEqual(await target.hears(1), [rtp(1)])
         target.send(rtp(2), ports_in(offered)[0])
@@ -101,8 +102,8 @@ class MediaRelayContract(LatchingContract, TapContract):
         call.target.send(rtp(7), call.to_target)
         await call.target.hears(1)
         await call.caller.hears(1)
-        self.assertEqual(call.target.received, [(rtp(1), (HOST, call.to_target))])
-        self.assertEqual(call.caller.received, [(rtp(7), (HOST, call.to_caller))])
+        self.assertEqual(call.target.received, [(rtp(1), (self.relay_host, call.to_target))])
+        self.assertEqual(call.caller.received, [(rtp(7), (self.relay_host, call.to_caller))])
 
     async def test_large_and_tiny_packets_pass(self) -> None:
         call = await self.open_call()
@@ -153,7 +154,7 @@ class MediaRelayContract(LatchingContract, TapContract):
         await call.target.transport.stopListening()
         for sequence in range(5):
             call.caller.send(rtp(sequence), call.to_caller)  # answered by ICMP port unreachable
-        back = MediaPeer.listen(self, self.udp, HOST, port)
+        back = self.peer(self.host, port)
         back.send(rtp(9), call.to_target)
         await call.caller.hears_at_last(rtp(9))
         call.caller.send(rtp(10), call.to_caller)
@@ -164,7 +165,8 @@ class MediaRelayContract(LatchingContract, TapContract):
     async def test_an_offer_that_is_not_answered_changes_nothing(self) -> None:  # 21
         call = await self.open_call()
         await call.exchange()
-        await call.session.offer("caller", "target-1", describe(STRANGER_HOST, 5000, extra=("a=inactive",)), HOST, HOST)
+        held = describe(self.stranger_host, 5000, extra=("a=inactive",))
+        await call.session.offer("caller", "target-1", held, self.host, self.host)
         call.target.send(rtp(5), call.to_target)
         self.assertEqual((await call.caller.hears(2))[1:], [rtp(5)])
 
@@ -268,6 +270,6 @@ class MediaRelayContract(LatchingContract, TapContract):
         await call.connect("target-1")
         await call.drop("target-1")
         call.caller.send(rtp(9), call.to_caller)
-        call.caller.send(b"to itself", call.caller.address[1])
+        call.caller.send(b"to itself", call.caller.address[1], self.host)
         await call.caller.hears(2)
         self.assertEqual(await call.figures(), final)

@@ -5,7 +5,7 @@ Part of `media_contract`, see there. Knows the interfaces only.
 
 from __future__ import annotations
 
-from calltrack.testing.media_peers import HOST, STRANGER_HOST, Call, RelayCase, ports_in, rtp
+from calltrack.testing.media_peers import Call, RelayCase, ports_in, rtp
 
 
 class LatchingContract(RelayCase):
@@ -16,9 +16,9 @@ class LatchingContract(RelayCase):
     async def test_only_the_target_that_answered_last_is_heard_until_one_is_connected(self) -> None:
         call = await self.open_call(connect=False)
         second = self.peer()
-        offered = await call.session.offer("caller", "target-2", call.caller.sdp(), HOST, HOST)
+        offered = await call.session.offer("caller", "target-2", call.caller.sdp(), self.host, self.host)
         await call.exchange()
-        answered = await call.session.answer("target-2", "caller", second.sdp(), HOST, HOST)
+        answered = await call.session.answer("target-2", "caller", second.sdp(), self.host, self.host)
         self.assertEqual(ports_in(answered), [call.to_caller])
         self.assertNotEqual(ports_in(offered), [call.to_target])
         call.target.send(rtp(50), call.to_target)
@@ -35,8 +35,8 @@ class LatchingContract(RelayCase):
         await call.drop("target-1")
         await call.drop("nobody")
         second = self.peer()
-        offered = await call.session.offer("caller", "target-2", call.caller.sdp(), HOST, HOST)
-        await call.session.answer("target-2", "caller", second.sdp(), HOST, HOST)
+        offered = await call.session.offer("caller", "target-2", call.caller.sdp(), self.host, self.host)
+        await call.session.answer("target-2", "caller", second.sdp(), self.host, self.host)
         call.target.send(rtp(60), call.to_target)
         second.send(rtp(61), ports_in(offered)[0])
         self.assertEqual((await call.caller.hears(2))[1:], [rtp(61)])
@@ -54,9 +54,9 @@ class LatchingContract(RelayCase):
 
     async def test_a_stranger_who_comes_first_is_not_heard(self) -> None:  # 32
         call = await self.open_call()
-        stranger = self.peer(STRANGER_HOST)
+        stranger = self.peer(self.stranger_host)
         for sequence in range(20):
-            stranger.send(rtp(sequence, ssrc=666), call.to_target, HOST)
+            stranger.send(rtp(sequence, ssrc=666), call.to_target)
         call.target.send(rtp(1), call.to_target)
         self.assertEqual(await call.caller.hears(1), [rtp(1)])
         call.caller.send(rtp(2), call.to_caller)
@@ -67,9 +67,9 @@ class LatchingContract(RelayCase):
     async def test_a_stranger_after_latching_is_dropped_and_counted(self) -> None:  # 32
         call = await self.open_call()
         await call.exchange()
-        stranger, neighbour = self.peer(STRANGER_HOST), self.peer()
+        stranger, neighbour = self.peer(self.stranger_host), self.peer()
         for sequence in range(self.flood):
-            stranger.send(rtp(sequence, ssrc=666), call.to_target, HOST)
+            stranger.send(rtp(sequence, ssrc=666), call.to_target)
         neighbour.send(rtp(666, ssrc=666), call.to_target)
         call.target.send(rtp(2), call.to_target)
         self.assertEqual((await call.caller.hears(2))[1:], [rtp(2)])
@@ -97,10 +97,10 @@ class LatchingContract(RelayCase):
     async def test_a_phone_that_changes_its_port_heals_within_a_second_while_strangers_knock(self) -> None:  # 32
         call = await self.open_call()
         await call.exchange()
-        moved, stranger = self.peer(), self.peer(STRANGER_HOST)
+        moved, stranger = self.peer(), self.peer(self.stranger_host)
         for step in range(4):
             for sequence in range(50):
-                stranger.send(rtp(sequence, ssrc=666), call.to_target, HOST)
+                stranger.send(rtp(sequence, ssrc=666), call.to_target)
             moved.send(rtp(step), call.to_target)
             await self.passes(0.25)
         moved.send(rtp(100), call.to_target)

@@ -5,6 +5,7 @@ Knows Twisted's UDP, the layout of RTP packets, and relays by their interface.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import pack
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -28,14 +29,15 @@ def rtp(sequence: int, timestamp: int | None = None, ssrc: int = 0x1234, payload
 class MediaPeer(DatagramProtocol):
     """A UDP endpoint. `received`: (packet, source) in order of arrival."""
 
-    def __init__(self) -> None:
+    def __init__(self, relay: str) -> None:
+        self.relay = relay
         self.received: list[tuple[bytes, tuple[str, int]]] = []
         self._waiting: Deferred | None = None
 
     @classmethod
-    def listen(cls, case, reactor, host: str = "127.0.0.1", port: int = 0) -> MediaPeer:
-        """A peer that stops listening when the test `case` is over."""
-        peer = cls()
+    def listen(cls, case, reactor, host: str, port: int, relay: str) -> MediaPeer:
+        """A peer that sends to the host `relay`, and stops listening when the test `case` is over."""
+        peer = cls(relay)
         listening = reactor.listenUDP(port, peer, interface=host, maxPacketSize=65535)
         case.addCleanup(listening.stopListening)
         return peer
@@ -50,8 +52,8 @@ class MediaPeer(DatagramProtocol):
         return [packet for packet, _ in self.received]
 
     def send(self, packet: bytes, port: int, host: str = "") -> None:
-        """Send to a port of the relay, on the peer's own host unless told."""
-        self.transport.write(packet, (host or self.address[0], port))
+        """Send to a port of the relay, unless another host is told."""
+        self.transport.write(packet, (host or self.relay, port))
 
     async def hears(self, count: int) -> list[bytes]:
         """All packets so far, as soon as there are `count`; a test that waits in vain ends in trial's time-out."""
@@ -122,16 +124,21 @@ class Call:
         self._settled = case.settled
         self.timeouts: list[float] = []
         self.to_caller = self.to_target = 0
+        self.settle: Callable[[], object] | None = None
+
+    @property
+    def _hosts(self) -> tuple[str, str]:
+        return self.caller.address[0], self.target.address[0]
 
     async def offer(self, **changes) -> bytes:
         """The caller's offer as the target gets it."""
-        offered = await self.session.offer("caller", "target-1", self.caller.sdp(**changes), HOST, HOST)
+        offered = await self.session.offer("caller", "target-1", self.caller.sdp(**changes), *self._hosts)
         self.to_target = ports_in(offered)[0]
         return offered
 
     async def answer(self, **changes) -> bytes:
         """The target's answer as the caller gets it."""
-        answered = await self.session.answer("target-1", "caller", self.target.sdp(**changes), HOST, HOST)
+        answered = await self.session.answer("target-1", "caller", self.target.sdp(**changes), *self._hosts[::-1])
         self.to_caller = ports_in(answered)[0]
         return answered
 
@@ -158,6 +165,8 @@ class Call:
             before = len(other.received)
             peer.send(rtp(before), port)
             await other.hears(before + 1)
+        if self.settle is not None:
+            self.settle()
 
 
 class RelayCase:
@@ -168,8 +177,11 @@ class RelayCase:
     timeout = 20  # seconds; trial's, for packets that never come
     flood = 500  # packets of a stranger that the relay is to count, sent all at once
 
+    host, stranger_host, host6 = HOST, STRANGER_HOST, "::1"  # where peers are, as the relay sees them
+    relay_host, relay_host6 = HOST, "::1"  # where the relay is, as peers see it
+
     async def make_relay(self, timeout: float) -> IMediaRelay:
-        raise NotImplementedError("a running relay that listens on 127.0.0.1 and ::1, stopped by a cleanup")
+        raise NotImplementedError("a running relay that listens on relay_host and relay_host6, stopped by a cleanup")
 
     def pass_time(self, seconds: float) -> Deferred | None:
         raise NotImplementedError("let so many seconds pass for the relay's timers; at once, or when a Deferred fires")
@@ -181,14 +193,20 @@ class RelayCase:
         """What the relay was told, without being asked for an answer, has been done. A relay that asks somebody else
         has something to wait for here."""
 
-    def peer(self, host: str = HOST) -> MediaPeer:
-        return MediaPeer.listen(self, self.udp, host)
+    def settle(self) -> None:
+        """Both sides of a call have been heard: bring the relay to where it carries calls that go on."""
+
+    def peer(self, host: str = "", port: int = 0) -> MediaPeer:
+        """A peer on `host`, or on the host of calls."""
+        host = host or self.host
+        return MediaPeer.listen(self, self.udp, host, port, self.relay_host6 if ":" in host else self.relay_host)
 
     async def open_call(self, timeout: float = 60, connect: bool = True) -> Call:
         relay = await self.make_relay(timeout)
         expired: list[int] = []
         call = Call(self, relay.open("a-call", lambda: expired.append(1)), self.peer(), self.peer())
         call.timeouts = expired
+        call.settle = self.settle
         await call.offer()
         await call.answer()
         if connect:

@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from calltrack.errors import MediaUnavailable
 from calltrack.interfaces import IMediaTap
-from calltrack.testing.media_peers import HOST, STRANGER_HOST, Call, RelayCase, ports_in, rtp
+from calltrack.testing.media_peers import Call, RelayCase, ports_in, rtp
 
 
 @implementer(IMediaTap)
@@ -73,7 +73,7 @@ class TapContract(RelayCase):
     async def test_a_tap_hears_no_stranger_no_rtcp_and_nothing_that_is_no_rtp(self) -> None:
         call, listener = await self.tapped_call()
         await call.exchange()
-        self.peer(STRANGER_HOST).send(rtp(1, ssrc=666), call.to_target, HOST)
+        self.peer(self.stranger_host).send(rtp(1, ssrc=666), call.to_target)
         others = [b"", b"\x80", bytes(20), b"\x80\xc8\x00\x06" + bytes(24), b"\x00\x01\x00\x00" + bytes(16)]
         for packet in (*others, rtp(2)):
             call.target.send(packet, call.to_target)
@@ -83,9 +83,9 @@ class TapContract(RelayCase):
     async def test_the_target_that_the_caller_hears_is_the_target(self) -> None:
         call, listener = await self.tapped_call(connect=False)
         second = self.peer()
-        offered = await call.session.offer("caller", "target-2", call.caller.sdp(), HOST, HOST)
+        offered = await call.session.offer("caller", "target-2", call.caller.sdp(), self.host, self.host)
         await call.exchange()
-        await call.session.answer("target-2", "caller", second.sdp(), HOST, HOST)
+        await call.session.answer("target-2", "caller", second.sdp(), self.host, self.host)
         call.target.send(rtp(50), call.to_target)
         second.send(rtp(51), ports_in(offered)[0])
         await call.caller.hears(2)
@@ -118,6 +118,6 @@ class TapContract(RelayCase):
         await call.close()
         call.session.tap(listener)
         call.caller.send(rtp(9), call.to_caller)
-        call.caller.send(b"to itself", call.caller.address[1])
+        call.caller.send(b"to itself", call.caller.address[1], self.host)
         await call.caller.hears(2)
         self.assertEqual(len(listener.heard), 2)
