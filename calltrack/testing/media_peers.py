@@ -5,7 +5,6 @@ Knows Twisted's UDP, the layout of RTP packets, and relays by their interface.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from struct import pack
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -121,10 +120,9 @@ class Call:
 
     def __init__(self, case: RelayCase, session: IMediaSession, caller: MediaPeer, target: MediaPeer) -> None:
         self.session, self.caller, self.target = session, caller, target
-        self._settled = case.settled
+        self._settled, self._latched = case.settled, case.latched
         self.timeouts: list[float] = []
         self.to_caller = self.to_target = 0
-        self.settle: Callable[[], object] | None = None
 
     @property
     def _hosts(self) -> tuple[str, str]:
@@ -165,8 +163,7 @@ class Call:
             before = len(other.received)
             peer.send(rtp(before), port)
             await other.hears(before + 1)
-        if self.settle is not None:
-            self.settle()
+        self._latched()
 
 
 class RelayCase:
@@ -193,7 +190,7 @@ class RelayCase:
         """What the relay was told, without being asked for an answer, has been done. A relay that asks somebody else
         has something to wait for here."""
 
-    def settle(self) -> None:
+    def latched(self) -> None:
         """Both sides of a call have been heard: bring the relay to where it carries calls that go on."""
 
     def peer(self, host: str = "", port: int = 0) -> MediaPeer:
@@ -206,7 +203,6 @@ class RelayCase:
         expired: list[int] = []
         call = Call(self, relay.open("a-call", lambda: expired.append(1)), self.peer(), self.peer())
         call.timeouts = expired
-        call.settle = self.settle
         await call.offer()
         await call.answer()
         if connect:

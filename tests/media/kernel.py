@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from time import monotonic
+from unittest import SkipTest
 
 from twisted.internet import reactor
 from twisted.internet.task import Clock
@@ -29,6 +32,12 @@ class KernelCase(RelayCase, TestCase):
         self.net = net = Network(self)
         net.wire("phones", ("10.87.1.1/24", "fd87:1::1/64"), ("10.87.1.2/24", "10.87.1.9/24", "fd87:1::2/64"))
         net.wire("far", ("10.87.2.1/24", "fd87:2::1/64"), ("10.87.2.2/24", "fd87:2::2/64"))
+        if shutil.which("nft", path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None:
+            raise SkipTest("nft is not here; install Debian's nftables")
+        try:
+            net.run("nft", "add table inet try; add chain inet try nat { type nat hook prerouting priority 0; }; delete table inet try")
+        except RuntimeError as why:
+            raise SkipTest(f"the kernel has no nftables with address translation: {why}") from None
         net.sysctl(ipv4__ip_forward=1, ipv6__conf__all__forwarding=1)
 
     async def make_relay(self, timeout: float, **settings) -> KernelRelay:
@@ -61,7 +70,7 @@ class KernelCase(RelayCase, TestCase):
             await self.make_relay(timeout, **settings)
         expired: list[int] = []
         session = self.relay.open("a-call", lambda: expired.append(1))
-        call = Call(session, self.peer(caller), self.peer(target))
+        call = Call(self, session, self.peer(caller), self.peer(target))
         call.timeouts = expired
         await call.offer()
         await call.answer()

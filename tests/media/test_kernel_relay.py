@@ -13,7 +13,7 @@ from tests.media.kernel import KernelCase
 class KernelRelayTests(MediaRelayContract, KernelCase):
     """Calls are handed over as soon as both sides have been heard."""
 
-    def settle(self) -> None:
+    def latched(self) -> None:
         self.relay.hand_over()
 
 
