@@ -135,6 +135,10 @@ class ICallRecordStore(Interface):
         since the Unix epoch). `offset`: milliseconds that its wall clock is ahead of UTC, for days and hours.
         Fails with StoreUnavailable."""
 
+    def forget_caller(caller: str):
+        """Blank a caller (E.164 digits, never "") in every record, and in what the store keeps of the
+        events that records gave rise to. Fires with how many records that changed."""
+
 
 class ICatalogStore(Interface):
     """Keeps projects, numbers and scenarios. Rules are checked before values get here (see

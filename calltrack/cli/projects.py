@@ -40,6 +40,14 @@ def add(
 @click.option("--max-calls", type=int, help="Calls at once; 0 = no limit.")
 @click.option("--max-rate", type=float, help="Calls a second; 0 = no limit.")
 @click.option("--target-call-time", type=float, metavar="SECONDS", help="Conversation that makes a target call.")
+@click.option(
+    "--marker-rule",
+    "marker_rules",
+    multiple=True,
+    metavar="RULE",
+    help='How visits get their markers, as "?gclid => google_ads", in this order; replaces the rules, "" brings the '
+    "usual ones back.",
+)
 @json_option
 @click.pass_obj
 def edit(environment: Environment, project: int, as_json: bool, **changes) -> None:

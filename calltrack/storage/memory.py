@@ -50,6 +50,15 @@ class MemoryCallRecords:
     def tally(self, project: int, since: int, until: int, offset: int) -> Deferred[CallTally]:
         return execute(memory_search.tally, self._records.values(), project, since, until, offset)
 
+    def forget_caller(self, caller: str) -> Deferred[int]:
+        return execute(self._forget_caller, caller)
+
+    def _forget_caller(self, caller: str) -> int:
+        theirs = [record for record in self._records.values() if caller and record.caller == caller]
+        for record in theirs:
+            self._records[record.id] = replace(record, caller="")
+        return len(theirs)
+
     def _write(self, records: list[CallRecord]) -> None:
         for record in records:
             if record.caller and record.project is not None:

@@ -12,7 +12,7 @@ from zope.interface import implementer
 from calltrack.errors import InvalidField, NoSuchObject
 from calltrack.events.derived import of_call
 from calltrack.interfaces import ICallRecordStore, ICatalogStore
-from calltrack.storage import sqlite_search
+from calltrack.storage import sqlite_erasing, sqlite_search
 from calltrack.storage.sqlite import Database
 from calltrack.storage.sqlite_events import SQLiteEvents, Transactions, append_events
 from calltrack.storage.told import Told
@@ -74,6 +74,10 @@ class SQLiteCallRecords:
 
     def tally(self, project: int, since: int, until: int, offset: int) -> Deferred[CallTally]:
         return self._database.look(sqlite_search.tally, project, since, until, offset)
+
+
+    def forget_caller(self, caller: str) -> Deferred[int]:
+        return self._database.write(sqlite_erasing.forget_caller, caller)
 
 
 @implementer(ICatalogStore)

@@ -161,6 +161,17 @@ class CallRecordStoreContract:
         self.assertEqual(await store.unfinished(), [call_record("a", 1, ladder=LADDER), call_record("c", 3)])
 
 
+    async def test_forgotten_caller_is_in_no_record_and_all_else_stays(self) -> None:
+        store = await self.make_records()
+        theirs = call_record("a", caller="74951234567", status="ANSWER", attribution=Attribution(visit=7))
+        await store.write(records=[theirs, call_record("b", caller="74950000000"), call_record("c", caller="")])
+        before = [await store.get(call_id=name) for name in "abc"]
+        self.assertEqual(await store.forget_caller(caller="74951234567"), 1)
+        self.assertEqual(await store.forget_caller(caller="74951234567"), 0)
+        after = [await store.get(call_id=name) for name in "abc"]
+        self.assertEqual(after, [replace(before[0], caller=""), *before[1:]])
+
+
 class CatalogStoreContract:
     """`ICatalogStore`. A test case derives from this and has `make_catalog`."""
 

@@ -261,7 +261,7 @@ def _codecs(field: str, value: Iterable[str]) -> tuple[str, ...]:
 
 def _several(rule: Callable[[str, str], str]) -> Callable[[str, Iterable[str]], tuple[str, ...]]:
     def rules(field: str, value: Iterable[str]) -> tuple[str, ...]:
-        found = tuple(dict.fromkeys(rule(field, item) for item in value))
+        found = tuple(dict.fromkeys(rule(field, item) for item in value if item))
         if len(found) > MAX_SHOWN:
             raise InvalidField(field, f"{len(found)} given; allowed: up to {MAX_SHOWN}")
         return found
@@ -328,7 +328,7 @@ _PROJECT_RULES = {
     "max_calls": _calls_at_once,
     "max_rate": _calls_a_second,
     "target_call_time": _within(0, 86400, "seconds"),
-    "marker_rules": lambda field, value: check_rules(value),
+    "marker_rules": lambda field, value: check_rules(line for line in value if line),
 }
 _SCENARIO_RULES = {
     "name": _name,

@@ -212,7 +212,6 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     target_call_time: float = 30.0
     header_prefix: str = "x-roistat"
     record: bool = False
-    new_caller: bool | None = None  # whether nobody has called the project from there before; None = not known
 
 
 class StreamFigures(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from calltrack.tracking.model import CallRecord, LadderStep, Recording
+from calltrack.tracking.model import CallRecord, LadderStep, Lease, Recording, Visit
 
 _TIMES = ("created", "ringing", "answered", "ended")
 
@@ -59,6 +59,22 @@ def published_call(record: CallRecord, ladder: bool = True) -> dict[str, Any]:
         fields["ladder"] = [
             dict(zip(LadderStep.__struct_fields__, msgspec.structs.astuple(step))) for step in record.ladder
         ]
+    return fields
+
+
+def published_visit(visit: Visit) -> dict[str, Any]:
+    """A visit without its secret; the time in ISO 8601, UTC."""
+    fields = msgspec.to_builtins(visit)
+    del fields["secret"]
+    fields["started"] = iso_time(visit.started)
+    return fields
+
+
+def published_lease(lease: Lease) -> dict[str, Any]:
+    """A lease with times in ISO 8601, UTC; `ended` is None while it is active."""
+    fields = msgspec.to_builtins(lease)
+    fields["begun"] = iso_time(lease.begun)
+    fields["ended"] = None if lease.ended is None else iso_time(lease.ended)
     return fields
 
 
