@@ -1,0 +1,52 @@
+"""Who asks: the address of a client, also behind reverse proxies that the operator trusts. Knows no limits."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Iterable
+
+from twisted.web.iweb import IRequest
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def client_address(request: IRequest, proxies: Iterable[Network]) -> str:
+    """The address literal that a request comes from; "" when it has none (a local socket).
+
+    X-Forwarded-For is believed as far as `proxies` wrote it: from its end, the first address that is no proxy's.
+    """
+    address = getattr(request.getClientAddress(), "host", "") or ""
+    if not proxies or not _among(address, proxies):
+        return address
+    said = b",".join(request.requestHeaders.getRawHeaders(b"x-forwarded-for", ())).decode("ascii", "replace")
+    for hop in reversed(said.split(",")[-16:]):
+        hop = hop.strip(" \t")
+        try:
+            ipaddress.ip_address(hop)
+        except ValueError:
+            return address
+        address = hop
+        if not _among(hop, proxies):
+            break
+    return address
+
+
+def household(address: str) -> str:
+    """What limits count: an IPv4 address, the /64 that an IPv6 subscriber has; "" for what is no address."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    if parsed.version == 4:
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
+
+
+def _among(address: str, networks: Iterable[Network]) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)
