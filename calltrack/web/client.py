@@ -31,19 +31,6 @@ def client_address(request: IRequest, proxies: Iterable[Network]) -> str:
     return address
 
 
-def household(address: str) -> str:
-    """What limits count: an IPv4 address, the /64 that an IPv6 subscriber has; "" for what is no address."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return ""
-    if parsed.version == 4:
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
-
-
 def _among(address: str, networks: Iterable[Network]) -> bool:
     try:
         parsed = ipaddress.ip_address(address)

@@ -39,11 +39,11 @@ class Script(msgspec.Struct, frozen=True):
     """A script as it is sent, plain and compressed, with the entity tags of both (RFC 9110 section 8.8.3)."""
 
     plain: bytes
-    compressed: bytes  # gzip
+    packed: bytes  # by gzip
     tag: bytes
 
     @property
-    def compressed_tag(self) -> bytes:
+    def packed_tag(self) -> bytes:
         return self.tag[:-1] + b'-gzip"'
 
 

@@ -3,7 +3,7 @@
     GET  /t/KEY.js
     POST /t/KEY/visit, /t/KEY/beat, /t/KEY/leave
 
-Knows HTTP, and what a browser may say and how often. What follows from that, `tracking.visits` decides. A plain resource,
+Knows HTTP, and what a browser may say and how often. What follows from it, `tracking.visits` decides. A plain resource,
 not a klein app: it is asked for every page of every visitor.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Annotated, Any, Callable, Iterable
+from typing import Annotated, Any, Iterable
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -21,31 +21,32 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from calltrack.errors import InvalidField, NoSuchObject, StoreUnavailable, TooManyRequests
+from calltrack.errors import CalltrackError, NoSuchObject
 from calltrack.tracking.model import Project, Shown
-from calltrack.web.client import Network, client_address, household
+from calltrack.tracking.visits import Visits
+from calltrack.web.api.problems import MEDIA_TYPE, Problem, not_json, of_error, of_value, problem
+from calltrack.web.client import Network, client_address
+from calltrack.web.request_limits import RequestLimits
 from calltrack.web.snippet import script
-from calltrack.web.visits_limits import VisitLimits
 
 log = Logger()
 
 LONGEST_URL = 2048  # characters
 LONGEST_AGENT = 512  # characters
+LONGEST_COOKIE = 100  # characters
 SCRIPT_AGE = 3600  # seconds that a browser keeps the script without asking
-SIGN_COST = 0.1  # of a sign of life, beside a new visit's 1
-RETRY = 5  # seconds after which to ask again when the store is away
 
 URL = Annotated[str, msgspec.Meta(max_length=LONGEST_URL)]
-Cookie = Annotated[str, msgspec.Meta(max_length=100)]
+Cookie = Annotated[str, msgspec.Meta(max_length=LONGEST_COOKIE)]
 
 
 class Arrival(msgspec.Struct, frozen=True):
     """The body of `/visit`: a page has been opened."""
 
     page: URL
-    v: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
+    v: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1  # of this protocol
     referrer: URL = ""
-    visit: Cookie = ""  # the cookie's value, "" without one
+    visit: Cookie = ""  # the cookie's value; "" without one
     consent: bool = True
 
 
@@ -57,56 +58,29 @@ class Sign(msgspec.Struct, frozen=True):
 
 _ARRIVAL = msgspec.json.Decoder(Arrival)
 _SIGN = msgspec.json.Decoder(Sign)
-_PLACE = re.compile(r" - at `\$\.?(\w*)[^`]*`\Z")
-_FIELD = re.compile(r"required field `(\w+)`")
-_NO_PLACE = ("", "")
 _SITE = re.compile(r"(https?)://(\[[^]]*\]|[^/?#:]*)(:[0-9]+)?")
-_WEB_PAGE = re.compile(r"https?://[^/?#\s]", re.IGNORECASE)
-
-
-@lru_cache(maxsize=1000)
-def origins(sites: tuple[str, ...]) -> frozenset[str]:
-    """The origins (RFC 6454) of pages at the addresses `sites`, and of the same hosts with or without www."""
-    found = set()
-    for site in sites:
-        scheme, host, port = (part or "" for part in _SITE.match(site.lower()).groups())
-        port = "" if (scheme, port) in (("http", ":80"), ("https", ":443")) else port
-        twin = host.removeprefix("www.") if host.startswith("www.") else "www." + host
-        found.update(f"{scheme}://{name}{port}" for name in (host, twin))
-    return frozenset(found)
 
 
 class Refused(Exception):
-    """A question that is answered with a status and words; `field` names what is wrong."""
+    """A question that is answered with a problem."""
 
-    def __init__(self, status: int, message: str, field: str = "", retry_after: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
-        self.field = field
-        self.retry_after = retry_after  # seconds; 0 = not said
+    def __init__(self, why: Problem) -> None:
+        super().__init__(why.detail)
+        self.problem = why
 
 
 class VisitsResource(Resource):
-    """`/t/...`, over `visits`:
-
-    - `project(key)`: the enabled `Project` with that key, or None.
-    - `start(project, page, referrer, cookie, consent, address, user_agent)`: a Deferred that fires with `Shown`.
-    - `beat(project, cookie, address)`: the same; fails with NoSuchObject when that visit is unknown or over.
-    - `leave(project, cookie)`: a Deferred.
-
-    Each may fail with InvalidField, TooManyRequests or StoreUnavailable.
-    """
+    """`/t/...`."""
 
     isLeaf = True
 
-    def __init__(self, visits: Any, limits: VisitLimits, proxies: Iterable[Network], now: Callable[[], float]) -> None:
-        """`proxies`: whose X-Forwarded-For counts; `now()`: monotonic seconds."""
+    def __init__(self, visits: Visits, limits: RequestLimits, proxies: Iterable[Network] = ()) -> None:
+        """`proxies`: whose X-Forwarded-For counts."""
         super().__init__()
         self._visits = visits
         self._limits = limits
         self._proxies = tuple(proxies)
-        self._now = now
-        self.counters = {"scripts": 0, "visits": 0, "beats": 0, "leaves": 0, "refused": 0, "limited": 0}
+        self.counters = {"script": 0, "visit": 0, "beat": 0, "leave": 0, "refused": 0, "limited": 0}
 
     def render(self, request: IRequest) -> Any:
         path = request.postpath[1:]
@@ -115,26 +89,21 @@ class VisitsResource(Resource):
             if len(path) == 1 and path[0].endswith(b".js"):
                 return self._script(request, path[0][:-3])
             if len(path) == 2 and path[1] in _QUESTIONS:
-                return self._question(request, path[0], path[1])
-            raise Refused(404, "there is no such page")
+                return self._question(request, path[0], path[1].decode())
+            raise Refused(problem(404, "not-found", "there is no such page"))
         except Refused as refused:
-            return self._refuse(request, refused)
-
-    def _project(self, key: bytes) -> Project:
-        project = self._visits.project(key.decode("ascii", "replace"))
-        if project is None:
-            raise Refused(404, "no enabled project has this key", "key")
-        return project
+            return self._refuse(request, refused.problem)
+        except CalltrackError as error:
+            return self._refuse(request, of_error(error))
 
     # The script
 
-    def _script(self, request: IRequest, key: bytes) -> Any:
+    def _script(self, request: IRequest, key: bytes) -> bytes:
         if request.method not in (b"GET", b"HEAD"):
             raise _other_method(request, b"GET, HEAD")
         text = script(self._project(key).key)
         packed = _accepts_gzip(request)
-        tag = text.compressed_tag if packed else text.tag
-        self.counters["scripts"] += 1
+        self.counters["script"] += 1
         request.setHeader(b"content-type", b"text/javascript; charset=utf-8")
         request.setHeader(b"cache-control", b"public, max-age=%d" % SCRIPT_AGE)
         request.setHeader(b"cross-origin-resource-policy", b"cross-origin")  # for pages that isolate themselves
@@ -142,15 +111,22 @@ class VisitsResource(Resource):
         request.setHeader(b"vary", b"Accept-Encoding")
         if packed:
             request.setHeader(b"content-encoding", b"gzip")
-        if request.setETag(tag):
+        if request.setETag(text.packed_tag if packed else text.tag):
             return b""
-        body = text.compressed if packed else text.plain
+        body = text.packed if packed else text.plain
         request.setHeader(b"content-length", b"%d" % len(body))
         return b"" if request.method == b"HEAD" else body
 
+    def _project(self, key: bytes) -> Project:
+        """The enabled project with this key. Raises Refused."""
+        try:
+            return self._visits.project(key.decode("ascii", "replace"))
+        except NoSuchObject as error:
+            raise Refused(problem(404, "not-found", str(error), "key")) from None
+
     # Questions
 
-    def _question(self, request: IRequest, key: bytes, what: bytes) -> Any:
+    def _question(self, request: IRequest, key: bytes, what: str) -> Any:
         project = self._project(key)
         origin = request.getHeader(b"origin") or b""
         request.setHeader(b"vary", b"Origin")
@@ -167,99 +143,82 @@ class VisitsResource(Resource):
         if request.method != b"POST":
             raise _other_method(request, b"POST, OPTIONS")
         address = client_address(request, self._proxies)
-        cost = 1.0 if what == b"visit" else SIGN_COST
-        wait = self._limits.refusal(project.key, household(address), cost, self._now())
+        wait = self._limits.refusal(project.id, address, arrives=what == "visit")
         if wait:
             self.counters["limited"] += 1
-            raise Refused(429, "too many requests", retry_after=wait)
-        answer = getattr(self, _QUESTIONS[what])(request, project, address)
+            raise Refused(_too_many(wait))
+        self.counters[what] += 1
+        answer = self._ask(request, project.key, what, address)
         answer.addCallbacks(self._answer, self._fail, callbackArgs=(request,), errbackArgs=(request,))
-        answer.addErrback(self._broken, request)
+        answer.addErrback(lambda bug: log.failure("an answer to a visitor's browser was not sent", failure=bug))
         return NOT_DONE_YET
 
-    def _visit(self, request: IRequest, project: Project, address: str) -> Deferred[Shown]:
+    def _ask(self, request: IRequest, key: str, what: str, address: str) -> Deferred[Shown] | Deferred[None]:
+        if what != "visit":
+            sign = _read(request, _SIGN)
+            return self._visits.beat(key, sign.visit) if what == "beat" else self._visits.leave(key, sign.visit)
         arrival = _read(request, _ARRIVAL)
-        if not _WEB_PAGE.match(arrival.page):
-            raise Refused(400, "page: is no http or https address", "page")
-        self.counters["visits"] += 1
-        agent = (request.getHeader(b"user-agent") or b"").decode("utf-8", "replace")
-        return self._visits.start(
-            project,
+        agent = (request.getHeader(b"user-agent") or b"")[:LONGEST_AGENT].decode("utf-8", "replace")
+        return self._visits.arrive(
+            key,
             page=arrival.page,
             referrer=arrival.referrer,
             cookie=arrival.visit,
             consent=arrival.consent,
             address=address,
-            user_agent=agent[:LONGEST_AGENT],
+            user_agent=agent,
         )
-
-    def _beat(self, request: IRequest, project: Project, address: str) -> Deferred[Shown]:
-        sign = _read(request, _SIGN)
-        self.counters["beats"] += 1
-        return self._visits.beat(project, sign.visit, address)
-
-    def _leave(self, request: IRequest, project: Project, address: str) -> Deferred[None]:
-        sign = _read(request, _SIGN)
-        self.counters["leaves"] += 1
-        return self._visits.leave(project, sign.visit)
 
     # Answers
 
     def _answer(self, shown: Shown | None, request: IRequest) -> None:
-        if request._disconnected:
-            return
         if shown is None:
             request.setResponseCode(204)
+            _send(request, b"")
         else:
-            body = msgspec.json.encode(shown)
             request.setHeader(b"content-type", b"application/json")
-            request.setHeader(b"content-length", b"%d" % len(body))
-            request.write(body)
-        request.finish()
+            _send(request, msgspec.json.encode(shown))
 
     def _fail(self, failure: Failure, request: IRequest) -> None:
-        problem = failure.value
-        if isinstance(problem, InvalidField):
-            refused = Refused(400, str(problem), problem.field)
-        elif isinstance(problem, NoSuchObject):
-            refused = Refused(404, str(problem), "visit")
-        elif isinstance(problem, TooManyRequests):
-            refused = Refused(429, str(problem), retry_after=problem.retry_after)
-        elif isinstance(problem, StoreUnavailable):
-            refused = Refused(503, "visits cannot be kept at the moment", retry_after=RETRY)
-        else:
+        if not failure.check(CalltrackError):
             log.failure("a visitor's browser could not be answered", failure=failure)
-            refused = Refused(500, "an error of the server")
-        if not request._disconnected:
-            request.write(self._refuse(request, refused))
-            request.finish()
+        _send(request, self._refuse(request, of_error(failure.value)))
 
-    def _broken(self, failure: Failure, request: IRequest) -> None:
-        log.failure("an answer to a visitor's browser could not be sent", failure=failure)
-
-    def _refuse(self, request: IRequest, refused: Refused) -> bytes:
+    def _refuse(self, request: IRequest, why: Problem) -> bytes:
         self.counters["refused"] += 1
-        request.setResponseCode(refused.status)
-        request.setHeader(b"content-type", b"application/json")
+        request.setResponseCode(why.status)
+        request.setHeader(b"content-type", MEDIA_TYPE.encode())
         request.setHeader(b"cache-control", b"no-store")
-        if refused.retry_after:
-            request.setHeader(b"retry-after", b"%d" % refused.retry_after)
-        said = {"error": str(refused), **({"field": refused.field} if refused.field else {})}
-        body = msgspec.json.encode(said)
+        for name, value in why.headers.items():
+            request.setHeader(name, value)
+        return b"" if request.method == b"HEAD" else why.body()
+
+
+_QUESTIONS = frozenset({b"visit", b"beat", b"leave"})
+
+
+def _send(request: IRequest, body: bytes) -> None:
+    """Answer, unless the browser has gone meanwhile."""
+    if request.channel is None or request._disconnected:
+        return
+    if body:
         request.setHeader(b"content-length", b"%d" % len(body))
-        return b"" if request.method == b"HEAD" else body
-
-
-_QUESTIONS = {b"visit": "_visit", b"beat": "_beat", b"leave": "_leave"}
+        request.write(body)
+    request.finish()
 
 
 def _other_method(request: IRequest, allowed: bytes) -> Refused:
     request.setHeader(b"allow", allowed)
-    return Refused(405, f"the method is none of {allowed.decode()}")
+    return Refused(problem(405, "method-not-allowed", f"allowed here: {allowed.decode()}"))
+
+
+def _too_many(wait: int) -> Problem:
+    headers = {"Retry-After": str(wait)}
+    return problem(429, "too-many-requests", f"too many requests; try again in {wait} s", headers=headers)
 
 
 def _accepts_gzip(request: IRequest) -> bool:
-    """Whether gzip is among what the client takes (RFC 9110 section 12.5.3)."""
+    """Whether the client takes gzip (RFC 9110 section 12.5.3)."""
     for part in (request.getHeader(b"accept-encoding") or b"").lower().split(b","):
         coding, _, weight = part.replace(b" ", b"").partition(b";")
         if coding in (b"gzip", b"*"):
@@ -268,24 +227,36 @@ def _accepts_gzip(request: IRequest) -> bool:
 
 
 def _check_origin(project: Project, origin: bytes) -> None:
-    """A project that lists its sites is asked from their pages only; one that lists none, from anywhere."""
+    """A project that lists its sites is asked from their pages only; one that lists none, from anywhere. Raises
+    Refused."""
     asking = origin.decode("ascii", "replace")
     if not project.sites or asking.lower() in origins(project.sites):
         return
-    if not origin:
-        raise Refused(403, "Origin: is missing; browsers send it with every question", "Origin")
-    raise Refused(403, f"Origin: {asking[:200]} is none of the project's sites", "Origin")
+    said = f"{asking[:200]} is none of the project's sites" if asking else "is missing; browsers send it"
+    raise Refused(problem(403, "not-allowed", f"Origin: {said}", "Origin"))
+
+
+@lru_cache(maxsize=1000)
+def origins(sites: tuple[str, ...]) -> frozenset[str]:
+    """The origins (RFC 6454) of pages at the addresses `sites`, and of the same hosts with or without www."""
+    found = set()
+    for site in sites:
+        parts = _SITE.match(site.lower())
+        if parts is None:
+            continue
+        scheme, host, port = parts[1], parts[2], parts[3] or ""
+        if (scheme, port) in (("http", ":80"), ("https", ":443")):
+            port = ""
+        twin = host.removeprefix("www.") if host.startswith("www.") else "www." + host
+        found.update((f"{scheme}://{host}{port}", f"{scheme}://{twin}{port}"))
+    return frozenset(found)
 
 
 def _read(request: IRequest, decoder: msgspec.json.Decoder) -> Any:
-    """The body of a request. Raises Refused, which names the field that is wrong."""
+    """The body of a request. Raises InvalidField, or Refused when it is no JSON."""
     try:
         return decoder.decode(request.content.read())
-    except msgspec.ValidationError as problem:
-        said = str(problem)
-        field = (_FIELD.search(said) or _PLACE.search(said) or _NO_PLACE)[1] or "body"
-        if _FIELD.search(said):
-            raise Refused(400, f"{field}: is missing", field) from None
-        raise Refused(400, f"{field}: {_PLACE.sub('', said)}", field) from None
-    except msgspec.DecodeError as problem:
-        raise Refused(400, f"body: is no JSON ({problem})", "body") from None
+    except msgspec.ValidationError as error:
+        raise of_value(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused(not_json(error)) from None

@@ -120,19 +120,17 @@ class Browser:
         """A command of the Chrome DevTools protocol."""
         return await self._ask("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
 
-    async def new_tab(self) -> str:
-        """Open a tab and look at it: the one before is hidden then. Returns the one before."""
-        before = await self._ask("GET", "/window")
-        tab = await self._ask("POST", "/window/new", {"type": "tab"})
-        await self.look_at(tab["handle"])
-        return before
+    async def put_away(self) -> None:
+        """Minimise the window: the page is hidden."""
+        await self._state("minimized")
 
-    async def look_at(self, tab: str) -> None:
-        await self._ask("POST", "/window", {"handle": tab})
+    async def bring_back(self) -> None:
+        """The page is seen again."""
+        await self._state("normal")
 
-    async def close_tab(self, then: str) -> None:
-        await self._ask("DELETE", "/window")
-        await self.look_at(then)
+    async def _state(self, state: str) -> None:
+        window = (await self.devtools("Browser.getWindowForTarget"))["windowId"]
+        await self.devtools("Browser.setWindowBounds", windowId=window, bounds={"windowState": state})
 
     async def back(self) -> None:
         await self._ask("POST", "/back")

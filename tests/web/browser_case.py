@@ -13,8 +13,8 @@ from calltrack.errors import NoSuchObject
 from calltrack.tracking.model import Project, Shown, Swap
 from calltrack.web.connections import BoundedSite
 from calltrack.web.site import longest_body, put_together
+from calltrack.web.request_limits import RequestLimits
 from calltrack.web.visits import VisitsResource
-from calltrack.web.visits_limits import VisitLimits
 from tests.interop.processes import eventually
 from tests.web.browser import HOST, Browser
 
@@ -45,22 +45,24 @@ class ToldVisits:
 
     projects: dict[str, Project] = field(default_factory=dict)
     asked: list[tuple[str, dict]] = field(default_factory=list)
-    answers: dict[str, object] = field(default_factory=lambda: {"start": shown(), "beat": shown(), "leave": None})
+    answers: dict[str, object] = field(default_factory=lambda: {"arrive": shown(), "beat": shown(), "leave": None})
 
-    def project(self, key: str) -> Project | None:
-        return self.projects.get(key)
+    def project(self, key: str) -> Project:
+        if key not in self.projects:
+            raise NoSuchObject("no project has this key")
+        return self.projects[key]
 
-    def start(self, project: Project, **said) -> Deferred:
-        answer = self._answer("start", said)
+    def arrive(self, key: str, **said) -> Deferred:
+        answer = self._answer("arrive", said)
         if said["consent"] or not isinstance(answer, Shown):
             return succeed(answer) if not isinstance(answer, Exception) else fail(answer)
         return succeed(shown(swap(STATIC, STATIC_SHOWN), visit=""))
 
-    def beat(self, project: Project, cookie: str, address: str) -> Deferred:
-        answer = self._answer("beat", {"cookie": cookie, "address": address})
+    def beat(self, key: str, cookie: str) -> Deferred:
+        answer = self._answer("beat", {"cookie": cookie})
         return fail(answer) if isinstance(answer, Exception) else succeed(answer)
 
-    def leave(self, project: Project, cookie: str) -> Deferred:
+    def leave(self, key: str, cookie: str) -> Deferred:
         answer = self._answer("leave", {"cookie": cookie})
         return fail(answer) if isinstance(answer, Exception) else succeed(answer)
 
@@ -127,7 +129,7 @@ class BrowserTestCase(TestCase):
 
     def start_tracker(self, port: int = 0) -> None:
         """Listen for browsers of visitors; again at `port` after `stop_tracker`."""
-        resource = VisitsResource(self.visits, VisitLimits(100, 1000), (), reactor.seconds)
+        resource = VisitsResource(self.visits, RequestLimits(reactor.seconds, 0, 0))
         self.tracker = reactor.listenTCP(port, put_together({b"t": resource}), interface=HOST)
         self.addCleanup(self.stop_tracker)
 

@@ -53,7 +53,7 @@ class StaticPageTests(BrowserTestCase):
         self.assertEqual(await self.browser.value("document.querySelectorAll('#link svg').length"), 1)
 
     async def test_elements_that_a_selector_chooses_show_the_number(self):
-        self.visits.answers["start"] = shown(swap(replace=(), selectors=("p:invalid(", ".phone")))
+        self.visits.answers["arrive"] = shown(swap(replace=(), selectors=("p:invalid(", ".phone")))
         await self.open("static")
         await self.browser.shows("#chosen-empty", SHOWN)
         self.assertEqual(await self.browser.text("#chosen-loading"), SHOWN)
@@ -66,7 +66,7 @@ class StaticPageTests(BrowserTestCase):
         await self.quiet()
 
     async def test_markup_in_an_answer_is_text(self):
-        self.visits.answers["start"] = shown(swap(text="<img src=x onerror='window.hurt=1'>"))
+        self.visits.answers["arrive"] = shown(swap(text="<img src=x onerror='window.hurt=1'>"))
         await self.open("static")
         await self.browser.shows("#bare", "<img src=x onerror='window.hurt=1'>")
         self.assertEqual(await self.browser.value("[document.images.length, window.hurt]"), [0, None])
@@ -77,7 +77,7 @@ class StaticPageTests(BrowserTestCase):
 
 class SeveralScenariosTests(BrowserTestCase):
     async def test_each_scenario_has_its_places_and_its_mask(self):
-        self.visits.answers["start"] = shown(
+        self.visits.answers["arrive"] = shown(
             swap("74951112233", "8 (495) 111-22-33", replace=("74950000000",)),
             swap("78001112233", "8-800-111-22-33", replace=("88000000000",), scenario=8),
             swap("442079461111", "+44 20 7946 1111", replace=(), selectors=("#office",), scenario=9),
@@ -100,7 +100,7 @@ class ApplicationTests(BrowserTestCase):
         await self.browser.run("document.getElementById('to-contacts').click()")
         await self.browser.shows("#contacts", SHOWN)
         self.assertEqual(await self.browser.value("document.querySelector('#contacts-link').href"), "tel:+" + NUMBER)
-        self.assertEqual(self.visits.count("start"), 1)
+        self.assertEqual(self.visits.count("arrive"), 1)
         await self.quiet()
 
     async def test_text_and_links_that_are_written_again_show_the_number_again(self):
@@ -145,13 +145,13 @@ class ApplicationTests(BrowserTestCase):
     async def test_another_advertisement_in_the_address_is_told(self):
         await self.open("application", "?utm_source=one")
         await self.browser.shows("#home", f"Call {SHOWN} now")
-        self.visits.answers["start"] = shown(swap(OTHER, OTHER_SHOWN), visit="124.aaaa")
+        self.visits.answers["arrive"] = shown(swap(OTHER, OTHER_SHOWN), visit="124.aaaa")
         await self.browser.run("go('contacts', '?utm_source=one&page=2')")
         await self.browser.shows("#contacts", SHOWN)
-        self.assertEqual(self.visits.count("start"), 1)
+        self.assertEqual(self.visits.count("arrive"), 1)
         await self.browser.run("go('home', '?utm_source=two')")
         await self.browser.shows("#home", f"Call {OTHER_SHOWN} now")
-        said = self.visits.last("start")
+        said = self.visits.last("arrive")
         self.assertEqual(said["page"], f"{self.shop}/application?utm_source=two#home")
         self.assertEqual(said["referrer"], f"{self.shop}/application?utm_source=one&page=2#contacts")
         self.assertEqual(await self.browser.value("calltrack.visit"), 124)

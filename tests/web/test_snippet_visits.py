@@ -17,7 +17,7 @@ class CookieTests(BrowserTestCase):
     async def test_first_page_starts_a_visit_and_keeps_its_cookie_for_two_weeks(self):
         await self.open("static", "?utm_source=direct&utm_term=buy%20glasses")
         await self.browser.shows("#plain", NEW_TEXT)
-        said = self.visits.last("start")
+        said = self.visits.last("arrive")
         self.assertEqual(said["page"], f"{self.shop}/static?utm_source=direct&utm_term=buy%20glasses")
         self.assertEqual((said["referrer"], said["cookie"], said["consent"]), ("", "", True))
         self.assertIn("Chrome/", said["user_agent"])
@@ -40,13 +40,13 @@ class CookieTests(BrowserTestCase):
         await self.browser.shows("#plain", NEW_TEXT)
         await self.browser.open(self.shop.replace("//", "//m.") + "/static")
         await self.browser.shows("#plain", NEW_TEXT)
-        self.assertEqual(self.visits.last("start")["cookie"], COOKIE)
+        self.assertEqual(self.visits.last("arrive")["cookie"], COOKIE)
         self.assertEqual(await self.browser.value("document.cookie"), f"calltrack_visit={COOKIE}")
 
     async def test_new_visit_of_the_server_replaces_the_cookie(self):
         await self.open("static")
         await self.browser.shows("#plain", NEW_TEXT)
-        self.visits.answers["start"] = shown(swap(OTHER, OTHER_SHOWN), visit="124.abc")
+        self.visits.answers["arrive"] = shown(swap(OTHER, OTHER_SHOWN), visit="124.abc")
         await self.open("static", "?utm_source=other")
         await self.browser.shows("#plain", f"Call {OTHER_SHOWN} today")
         self.assertEqual(await self.browser.value("document.cookie"), "calltrack_visit=124.abc")
@@ -75,7 +75,7 @@ class InterfaceTests(BrowserTestCase):
         self.pages.extra["twice"] = SCRIPT + SCRIPT + PLAIN
         await self.open("twice")
         await self.browser.shows("#plain", NEW_TEXT)
-        self.assertEqual(self.visits.count("start"), 1)
+        self.assertEqual(self.visits.count("arrive"), 1)
 
     async def test_variable_of_that_name_in_the_page_does_no_harm(self):
         self.pages.extra["taken"] = "<div id=calltrack>a page's own</div>" + SCRIPT + PLAIN
@@ -89,7 +89,7 @@ class ConsentTests(BrowserTestCase):
         self.pages.extra["denied"] = "<script>window.calltrackConsent = false</script>" + SCRIPT + PLAIN
         await self.open("denied", "?utm_source=direct")
         await self.browser.shows("#plain", f"Call {STATIC_SHOWN} today")
-        said = self.visits.last("start")
+        said = self.visits.last("arrive")
         self.assertEqual((said["consent"], said["cookie"]), (False, ""))
         self.assertEqual(await self.browser.value("[document.cookie, sessionStorage.length]"), ["", 0])
         self.assertEqual(await self.browser.value("[calltrack.visit, calltrack.number]"), [None, "+" + STATIC])
@@ -129,7 +129,7 @@ class ConsentTests(BrowserTestCase):
         self.assertEqual(self.visits.asked, [])
         await self.browser.run("calltrack.consent(true)")
         await self.browser.shows("#plain", NEW_TEXT)
-        self.assertEqual(self.visits.count("start"), 1)
+        self.assertEqual(self.visits.count("arrive"), 1)
 
 
 class SignsOfLifeTests(BrowserTestCase):
@@ -159,12 +159,11 @@ class SignsOfLifeTests(BrowserTestCase):
         await self.browser.run("elapse(3)")
         await self.asked("beat", 1)
         await self.browser.until("Object.keys(waiting).length", 1)
-        page = await self.browser.new_tab()
-        await self.browser.look_at(page)
+        await self.browser.put_away()
         await self.browser.until("document.hidden && Object.keys(waiting).length === 0")
         await self.browser.run("elapse(100)")
         self.visits.answers["beat"] = shown(swap(OTHER, OTHER_SHOWN))
-        await self.browser.devtools("Page.bringToFront")
+        await self.browser.bring_back()
         await self.browser.until("Object.keys(waiting).length", 1)
         self.assertEqual(self.visits.count("beat"), 1)
         await self.browser.run("elapse(0)")
@@ -174,10 +173,10 @@ class SignsOfLifeTests(BrowserTestCase):
     async def test_visit_that_the_server_has_forgotten_is_started_anew(self):
         await self.begin()
         self.visits.forget_visits()
-        self.visits.answers["start"] = shown(swap(OTHER, OTHER_SHOWN), visit="124.abc")
+        self.visits.answers["arrive"] = shown(swap(OTHER, OTHER_SHOWN), visit="124.abc")
         await self.browser.run("elapse(3)")
         await self.browser.shows("#plain", f"Call {OTHER_SHOWN} today")
-        self.assertEqual(self.visits.last("start")["cookie"], COOKIE)
+        self.assertEqual(self.visits.last("arrive")["cookie"], COOKIE)
 
     async def test_machine_that_slept_asks_what_to_show(self):
         await self.begin()
@@ -257,9 +256,9 @@ class FailureTests(BrowserTestCase):
 
     async def test_answers_that_make_no_sense_change_nothing(self):
         for answer in ("[]", "null", "<html>log in</html>", '{"swaps": 5, "visit": {}, "beat": "x"}', '{"swaps": [null, {}, {"text": 1}]}'):
-            self.visits.answers["start"] = Raw(answer.encode())
+            self.visits.answers["arrive"] = Raw(answer.encode())
             await self.open("static")
-            await self.asked("start")
+            await self.asked("arrive")
             await self.browser.until("performance.getEntriesByType('resource').some(e => /visit$/.test(e.name))")
             self.assertEqual(await self.browser.text("#plain"), OLD_TEXT, answer)
             self.assertEqual(await self.browser.value("document.cookie"), "", answer)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from calltrack.access.people import TooManyTries
-from calltrack.errors import CalltrackError, InvalidField, NoSuchObject, NotAllowed, StoreUnavailable
+from calltrack.errors import CalltrackError, InvalidField, NoSuchObject, NotAllowed, StoreUnavailable, TooManyRequests
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -51,6 +51,8 @@ def of_error(error: CalltrackError) -> Problem:
             return problem(404, "not-found", str(error))
         case TooManyTries():
             return problem(429, "too-many-tries", str(error), headers={"Retry-After": str(max(1, round(error.wait)))})
+        case TooManyRequests():
+            return problem(429, "too-many-requests", str(error), headers={"Retry-After": str(error.retry_after)})
         case NotAllowed():
             return problem(403, "not-allowed", str(error))
         case StoreUnavailable():
