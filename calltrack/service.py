@@ -48,8 +48,10 @@ from calltrack.tracking.search import CallLog
 from calltrack.tracking.visits import Visits
 from calltrack.web.api.site import API
 from calltrack.web.health import HealthPage
+from calltrack.web.request_limits import RequestLimits
 from calltrack.web.services import Services, TrunkState
 from calltrack.web.site import put_together
+from calltrack.web.visits import VisitsResource
 
 log = Logger()
 
@@ -275,8 +277,13 @@ class CalltrackService(Service):
 
     def resources(self) -> dict[bytes, IResource]:
         """What the web answers, by first path segment."""
-        api = API(self.services)
-        return {b"health": HealthPage(self.facts).app.resource(), b"api": api.app.resource()}
+        api, web = API(self.services), self.settings.web
+        limits = RequestLimits(self.timers.now, web.pages_per_address, web.pages_per_project)
+        return {
+            b"health": HealthPage(self.facts).app.resource(),
+            b"api": api.app.resource(),
+            b"t": VisitsResource(self.visits, limits, web.proxies),
+        }
 
     def _services(self) -> Services:
         """What the page and the API work with."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ipaddress import IPv4Network, IPv6Network
+
 import msgspec
 
 from calltrack import checks
@@ -16,6 +18,9 @@ from calltrack.events.settings import EventsSettings, SinkSettings, WebhooksSett
 from calltrack.recording.settings import RecordingSettings
 from calltrack.registrar.settings import RegistrarSettings
 from calltrack.tracking.settings import VisitSettings
+
+
+Network = IPv4Network | IPv6Network
 
 
 class SIPSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,9 +55,12 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """``[web]``: where HTTP listens."""
+    """``[web]``: where HTTP listens, and how much is asked there."""
 
     listen: HostPort = HostPort("127.0.0.1", 8080)
+    proxies: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1"))  # whose X-Forwarded-For counts
+    pages_per_address: int = 300  # pages with the snippet opened a minute from one address; 0 = no limit
+    pages_per_project: int = 12_000  # the same of all addresses together
 
 
 class TariffSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +185,9 @@ SECTIONS: dict[str, tuple[type, dict[str, Any]]] = {
         WebSettings,
         {
             "listen": checks.host_port,
+            "proxies": checks.each(checks.network),
+            "pages_per_address": checks.whole(0, 1_000_000),
+            "pages_per_project": checks.whole(0, 10_000_000),
         },
     ),
     "events": (
