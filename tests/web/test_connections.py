@@ -177,11 +177,12 @@ class PipelineTests(ConnectionTestCase):
 
     def test_requests_behind_one_that_waits_are_not_begun(self):
         channel, wire = self.connect()
-        channel.dataReceived(b"GET /waits HTTP/1.1\r\nHost: a\r\n\r\n" + HELLO * 500)
+        channel.dataReceived(b"GET /waits HTTP/1.1\r\nHost: a\r\n\r\n" + HELLO)
+        channel.dataReceived(HELLO * 599)
         self.assertEqual(self.echo.seen, 1)
         self.assertEqual(wire.producerState, "paused")
         self.echo.waiting[0].finish()
-        self.assertEqual(self.echo.seen, 501)
+        self.assertEqual(self.echo.seen, 601)
 
     def test_long_body_behind_an_answered_request_is_refused_after_its_answer(self):
         channel, wire = self.connect()
