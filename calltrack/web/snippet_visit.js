@@ -150,7 +150,7 @@ function seen() {
   if (document.hidden) return clearTimeout(timer);
   if (granted === undefined || granted !== consent()) return consider();
   beats = 2; // ask what is to be shown now
-  wait(confirmed && Date.now() - lastSign > 1000 * confirmTime ? 0 : confirmTime);
+  wait(Date.now() - lastSign > 1000 * confirmTime ? 0 : confirmTime);
 }
 
 function moved() {

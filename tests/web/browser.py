@@ -37,8 +37,9 @@ class Browser:
         self._agent = Agent(reactor, pool=HTTPConnectionPool(reactor, persistent=False))
 
     @classmethod
-    async def start(cls, test: TestCase, loopback: str = HOST) -> "Browser":
-        """A browser whose ``*.example`` is the address `loopback`; gone when the test ends. SkipTest without Chromium."""
+    async def start(cls, test: TestCase, hosts: dict[str, str] | None = None) -> "Browser":
+        """A browser that ends with the test. `hosts`: loopback addresses of names; all other names below ``.example``
+        are 127.0.0.1. SkipTest without Chromium."""
         chromium, driver = installed("chromium", "chromium"), installed("chromedriver", "chromium-driver")
         port = free_port(HOST)
         home = tempfile.mkdtemp(prefix="calltrack-browser-")
@@ -55,7 +56,8 @@ class Browser:
                 return False
 
         await eventually(up, "chromedriver answers", 20)
-        rules = f"MAP *.example {loopback}, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+        names = {**(hosts or {}), "*.example": HOST}
+        rules = ", ".join(f"MAP {name} {address}" for name, address in names.items()) + ", MAP * ~NOTFOUND"
         profile = os.path.join(home, "profile")
         switches = [*SWITCHES, f"--user-data-dir={profile}", f"--host-resolver-rules={rules}"]
         wanted = {
