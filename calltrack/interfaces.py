@@ -83,7 +83,8 @@ class IMediaSession(Interface):
         """From now on tell `observer` (an `IMediaTap`; None: nobody any longer) of every RTP packet of the call's
         audio that is relayed, until the session is closed. One observer at a time, a new one takes the place of
         the old. May be called at any time before `close`, also before there is a target. Sessions that were
-        never tapped pay nothing for it. A relay that records by itself raises MediaUnavailable."""
+        never tapped pay nothing for it. A relay that records by itself does so from the call's answer on, says where in
+        `recording` (text), and raises MediaUnavailable all the same."""
 
     def figures():
         """The `MediaFigures` up to now, at once or as a Deferred that fires with them and never fails."""

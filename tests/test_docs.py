@@ -20,6 +20,7 @@ DOCUMENTS = (
     "docs/architecture.md",
     "docs/api.md",
     "docs/recording.md",
+    "docs/rtpengine.md",
 )
 CLI = "from calltrack.cli import main; main(prog_name='calltrack')"
 

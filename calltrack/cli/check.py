@@ -60,6 +60,7 @@ def check(ctx: click.Context, as_json: bool) -> None:
 
 async def everything(settings: Settings, reactor: Any) -> list[Verdict]:
     """The verdicts on all but the configuration itself."""
+    from calltrack.cli.check_media import on_nodes
     from calltrack.sip.resolver import system_resolver
 
     resolver = system_resolver(reactor)
@@ -67,6 +68,7 @@ async def everything(settings: Settings, reactor: Any) -> list[Verdict]:
     return [
         *database,
         *on_ports(settings),
+        *(Verdict("media", good, words) for good, words in await on_nodes(settings, reactor)),
         *on_certificate(settings),
         *await on_names(hosts, resolver.resolve),
         on_clock(time.time(), newest),
@@ -124,7 +126,8 @@ def on_ports(settings: Settings) -> list[Verdict]:
             verdicts.append(Verdict("ports", True, f"{named}: {why}; calltrack is running"))
         else:
             verdicts.append(Verdict("ports", False, f"{named}: {why}"))
-    return verdicts + [_on_media_ports(settings, host) for host in settings.media.listen]
+    own = () if settings.media.relay == "rtpengine" else settings.media.listen
+    return verdicts + [_on_media_ports(settings, host) for host in own]
 
 
 def on_certificate(settings: Settings) -> list[Verdict]:

@@ -95,7 +95,6 @@ RTPENGINE: dict[str, Check] = {
     "ping": checks.number(0.5, 3600, "seconds"),
     "learning": checks.one_of("auto", "off", "heuristic"),
     "interfaces": checks.interface_pair,
-    "record": checks.flag,
 }
 
 # By name: the type of its settings, and by key a check or, of a section within it, the same again.

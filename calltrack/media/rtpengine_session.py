@@ -19,11 +19,10 @@ from zope.interface import implementer
 
 from calltrack.errors import CalltrackError, MediaUnavailable
 from calltrack.interfaces import IMediaSession
-from calltrack.media.ng import NGRefused, NGSilence
+from calltrack.media.rtpengine_commands import NodeCall, described
 from calltrack.media.rtpengine_figures import figures_in, packets_in
-from calltrack.media.rtpengine_nodes import Node
 from calltrack.media.rtpengine_party import Party
-from calltrack.media.rtpengine_sdp import NOTHING, Told, description, places
+from calltrack.media.rtpengine_sdp import NOTHING, Told, description
 from calltrack.media.sdp import Document
 from calltrack.tracking.model import MediaFigures
 
@@ -50,10 +49,10 @@ class RTPEngineSession:
 
     def __init__(self, relay: RTPEngineRelay, call_id: str, on_timeout: Callable[[], object] | None) -> None:
         self.call_id = call_id
-        self.node: Node | None = None  # chosen with the first offer
         self.connected = ""  # the party that has answered the call
         self.final: MediaFigures | None = None
-        self.recording = ""  # where the recording is, when the node records the call
+        self.recording = ""  # where the recording is, once the node has begun one
+        self._wanted = self._recording = False
         self._relay = relay
         self._on_timeout = on_timeout
         self._turn = DeferredLock()
@@ -64,7 +63,7 @@ class RTPEngineSession:
         self._stale = ""  # a target that was dropped while it was the node's only one
         self._blocked = False  # the node passes nothing on
         self._muted: set[str] = set()  # targets that it passes nothing on of
-        self._lost = False  # the node has forgotten the call
+        self.node = NodeCall(relay, call_id)
         self._last = MediaFigures()
         self._closing: list[Deferred[MediaFigures]] | None = None
         self._packets = -1
@@ -93,7 +92,12 @@ class RTPEngineSession:
             self._in_turn(self._drop, party).addErrback(self._undone, "dropping a target")
 
     def tap(self, observer: Any) -> None:
-        raise MediaUnavailable("packets do not pass through calltrack: rtpengine records by itself")
+        """Whoever wants to hear the call gets it recorded on the node, from the moment in which it is answered."""
+        self._wanted = observer is not None
+        if self.connected and self._closing is None:
+            self._in_turn(self._record).addErrback(self._undone, "recording")
+        if observer is not None:
+            raise MediaUnavailable("its packets do not pass through calltrack: rtpengine records it")
 
     def figures(self) -> Deferred[MediaFigures]:
         if self.final is not None:
@@ -144,8 +148,8 @@ class RTPEngineSession:
         if allow and document.usable:
             document.restrict(allow)
         said = speaker.described(document)
-        if self._lost or any(stream.port and index not in hearer.ports for index, stream in enumerate(said)):
-            streams = said if self._lost else speaker.proposed(said, hearer.ports)
+        if self.node.lost or any(stream.port and index not in hearer.ports for index, stream in enumerate(said)):
+            streams = said if self.node.lost else speaker.proposed(said, hearer.ports)
             await self._tell_offer(source, target, streams)
             other = target if source == CALLER else source
             if self._stale:
@@ -175,8 +179,8 @@ class RTPEngineSession:
         else:
             wanted = known._replace(offer=speaker.says)
         heard = not self.connected or self.connected == other
-        if self._lost or known != wanted or self._heard != other:
-            if self._lost or known is None or known[:3] != wanted[:3]:
+        if self.node.lost or known != wanted or self._heard != other:
+            if self.node.lost or known is None or known[:3] != wanted[:3]:
                 await self._tell_offer(wanted.offerer, wanted.answerer, wanted.offer)
             await self._tell_answer(wanted, aloud=heard)
             if heard:
@@ -191,9 +195,15 @@ class RTPEngineSession:
             await self._drop(name)
         if self._heard != party:
             await self._join(party)
-        if self._relay.settings.record and self.node is not None:
-            await self._ask("start recording", {})
-            self.recording = f"rtpengine:{self.node}/{self.call_id}"
+        await self._record()
+
+    async def _record(self) -> None:
+        """Have the node begin or stop recording, as it is wanted."""
+        if not self.node.known or self._wanted == self._recording:
+            return
+        await self.node.ask("start recording" if self._wanted else "stop recording", {})
+        self._recording = self._wanted
+        self.recording = f"rtpengine:{self.node}/{self.call_id}"
 
     async def _drop(self, name: str) -> None:
         if self._parties.pop(name, None) is None:
@@ -210,17 +220,17 @@ class RTPEngineSession:
         else:  # a call without a target is no call to the node, and the caller's ports would go
             self._stale = name
             self._blocked = True
-            await self._ask("block media", {"flags": ["all"]})
+            await self.node.ask("block media", {"flags": ["all"]})
 
     async def _query(self) -> None:
-        if self.node is not None:
-            self._count(await self._ask("query", {}))
+        if self.node.known:
+            self._count(await self.node.ask("query", {}))
 
     async def _look(self, timeout: float) -> None:
         try:
             await self._query()
         except MediaUnavailable:
-            if not self._lost:
+            if not self.node.lost:
                 raise  # the node is silent, which says nothing of the media
         finally:
             self._polling = False
@@ -234,13 +244,12 @@ class RTPEngineSession:
             self._on_timeout = None
 
     async def _delete(self) -> None:
-        if self.node is not None:
-            self._count(await self._ask("delete", {"from-tag": CALLER, "delete delay": 0}))
+        if self.node.known:
+            self._count(await self.node.ask("delete", {"from-tag": CALLER, "delete delay": 0}))
 
     def _ended(self, _: Any) -> None:
         self.final = self._last
-        if self.node is not None:
-            self.node.calls -= 1
+        self.node.left()
         self._relay.forget(self)
         waiting, self._closing = self._closing, []
         self._parties.clear()
@@ -262,92 +271,39 @@ class RTPEngineSession:
         before, self._heard = self._heard, name
         if before not in ("", name):
             self._muted.add(before)
-            await self._ask("block media", {"from-tag": before})
+            await self.node.ask("block media", {"from-tag": before})
         if name in self._muted:
             self._muted.discard(name)
-            await self._ask("unblock media", {"from-tag": name})
+            await self.node.ask("unblock media", {"from-tag": name})
 
     async def _tell_offer(self, source: str, target: str, streams: list[Told]) -> None:
-        fields = self._fields(source, target, source, target, streams)
+        fields = self._fields(source, target, source, streams)
         if not self._heard:
             fields["drop-traffic"] = "start"  # until somebody has answered
-        if self.node is None:
-            found = await self._choose_node(fields, streams)
-        else:
-            found = _places(await self._ask("offer", fields), streams)
-        self._lost = False
-        self._show(self._parties[target], found)
+        self._show(self._parties[target], await self.node.offer(fields, streams))
         other = target if source == CALLER else source
         self._dialogues[other] = Dialogue(source, target, streams, None)
 
     async def _tell_answer(self, dialogue: Dialogue, aloud: bool = True) -> None:
         answer = list(dialogue.answer or ())
         answer = (answer + [NOTHING] * len(dialogue.offer))[: len(dialogue.offer)]
-        fields = self._fields(dialogue.offerer, dialogue.answerer, dialogue.answerer, dialogue.offerer, answer)
+        fields = self._fields(dialogue.offerer, dialogue.answerer, dialogue.answerer, answer)
         if aloud:
             fields["drop-traffic"] = "stop"
-        found = _places(await self._ask("answer", fields), answer)
-        self._show(self._parties[dialogue.offerer], found)
+        self._show(self._parties[dialogue.offerer], await self.node.answer(fields, answer))
         other = dialogue.answerer if dialogue.offerer == CALLER else dialogue.offerer
         self._dialogues[other] = dialogue
         if aloud and self._blocked:
             self._blocked = False
-            await self._ask("unblock media", {"flags": ["all"]})
+            await self.node.ask("unblock media", {"flags": ["all"]})
 
     async def _forget(self, name: str) -> None:
-        await self._ask("delete", {"from-tag": CALLER, "to-tag": name, "delete delay": 0})
+        await self.node.ask("delete", {"from-tag": CALLER, "to-tag": name, "delete delay": 0})
 
-    def _fields(self, offerer: str, answerer: str, source: str, target: str, streams: list[Told]) -> dict[str, Any]:
-        """What a node needs to know of an offer or answer that `source` sends to `target`."""
-        speaker, settings = self._parties[source], self._relay.settings
-        learning = settings.learning
-        if learning == "auto":
-            learning = "off" if speaker.strict else "heuristic"
-        fields: dict[str, Any] = {
-            "from-tag": offerer,
-            "to-tag": answerer,
-            "sdp": description(streams),
-            "flags": ["trust-address", "strict-source", "port-latching", f"endpoint-learning-{learning}"],
-            "replace": ["origin", "session-connection"],
-            "supports": ["load limit"],
-            "ICE": "remove",
-            "address family": self._parties[target].family,
-        }
-        if settings.interfaces:
-            towards_caller, towards_target = settings.interfaces
-            both = towards_caller, towards_target
-            fields["direction"] = both if source == CALLER else both[::-1]
-        return fields
-
-    async def _choose_node(self, fields: dict[str, Any], streams: list[Told]) -> list[tuple[str, int, int] | None]:
-        """Begin the call at a node that takes it: another one, when one is silent, full or talks nonsense."""
-        tried: list[Node] = []
-        while True:
-            node = self._relay.nodes.take(tried)
-            try:
-                reply = await node.command("offer", {"call-id": self.call_id, **fields})
-                found = _places(reply, streams)
-            except (NGSilence, NGRefused, MediaUnavailable) as problem:
-                self._relay.counters["failovers"] += 1
-                _log.warn("call {id}: {problem}; trying another node", id=self.call_id, problem=problem)
-                tried.append(node)
-                if len(tried) == len(self._relay.nodes.nodes):
-                    raise MediaUnavailable(str(problem)) from None
-            else:
-                self.node = node
-                node.calls += 1
-                return found
-
-    async def _ask(self, name: str, fields: dict[str, Any]) -> dict[str, Any]:
-        """A command to the call's node. Raises MediaUnavailable."""
-        assert self.node is not None
-        try:
-            return await self.node.command(name, {"call-id": self.call_id, **fields})
-        except NGRefused as problem:
-            self._lost = self._lost or "unknown call-id" in str(problem).lower()
-            raise MediaUnavailable(str(problem)) from None
-        except NGSilence as problem:
-            raise MediaUnavailable(str(problem)) from None
+    def _fields(self, offerer: str, answerer: str, speaker: str, streams: list[Told]) -> dict[str, Any]:
+        hearer = answerer if speaker == offerer else offerer
+        fields = described(self._relay.settings, self._parties[speaker], self._parties[hearer], speaker == CALLER)
+        return {"from-tag": offerer, "to-tag": answerer, "sdp": description(streams), **fields}
 
     # Inside
 
@@ -383,15 +339,3 @@ class RTPEngineSession:
             _log.warn("call {id}: {what}: {error}", id=self.call_id, what=what, error=failure.value)
         else:
             _log.failure("call {id}: {what} failed on a bug", failure, id=self.call_id, what=what)
-
-
-def _places(reply: dict[str, Any], streams: list[Told]) -> list[tuple[str, int, int] | None]:
-    """As `places`, of the reply to a description with these streams. Raises MediaUnavailable."""
-    sdp = reply.get("sdp")
-    try:
-        found = places(sdp if isinstance(sdp, bytes) else b"", len(streams))
-        if any(stream.port and place is None for stream, place in zip(streams, found, strict=True)):
-            raise ValueError("it has no port for a stream")
-    except ValueError as problem:
-        raise MediaUnavailable(f"rtpengine's description cannot be used: {problem}") from None
-    return found

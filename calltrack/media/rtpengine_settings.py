@@ -26,4 +26,3 @@ class RTPEngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     ping: float = 5.0  # seconds from one ping to the next, to each node
     learning: Literal["auto", "off", "heuristic"] = "auto"  # from where media is heard; see docs/rtpengine.md
     interfaces: tuple[str, ...] = ()  # rtpengine's names of the interfaces towards callers and targets; () = its default
-    record: bool = False  # whether rtpengine records every call that is answered

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
+from calltrack.errors import MediaUnavailable
 from calltrack.media.rtpengine import RTPEngineRelay
 from calltrack.media.rtpengine_settings import NodeAddress, RTPEngineSettings
 from calltrack.media.settings import MediaSettings
@@ -124,10 +125,12 @@ class RecordingTests(DaemonCase, RelayCase):
         self.folder = os.path.abspath(self.mktemp())
         os.makedirs(self.folder)
         self.more = (f"--recording-dir={self.folder}", "--recording-method=pcap")
-        self.settings["record"] = True
 
     async def test_a_call_s_packets_are_in_the_node_s_recording(self) -> None:
         call = await self.open_call()
+        self.assertRaises(MediaUnavailable, call.session.tap, object())
+        await self.settled()
+        self.assertEqual(call.session.recording, f"rtpengine:{CONTROL}:{self.daemon.port}/a-call")
         await call.exchange()
         for sequence in range(5):
             call.caller.send(rtp(sequence, ssrc=0xCAFE), call.to_caller)

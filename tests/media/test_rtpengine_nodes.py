@@ -71,11 +71,11 @@ class ChoiceTests(NodesCase):
     def test_new_calls_go_by_weight_and_stay(self) -> None:
         self.make(NodeAddress(HOST, 1, 3), NodeAddress(HOST, 2, 1))
         sessions = [self.talk(f"call-{number}") for number in range(40)]
-        taken = Counter(str(session.node) for session in sessions)
+        taken = Counter(str(session.node.node) for session in sessions)
         self.assertGreater(taken[f"{HOST}:1"], taken[f"{HOST}:2"])
         self.assertEqual(len(self.one.calls) + len(self.two.calls), 40)
         for session in sessions:
-            self.assertEqual(session.node.client.port == 1, session.call_id.encode() in self.one.calls)
+            self.assertEqual(session.node.node.client.port == 1, session.call_id.encode() in self.one.calls)
 
     def test_a_silent_node_costs_a_call_its_timeout_and_the_next_ones_nothing(self) -> None:
         self.make(NodeAddress(HOST, 1, 9999), NodeAddress(HOST, 2))
@@ -300,17 +300,30 @@ class CallTests(NodesCase):
 
 
 class RecordingTests(NodesCase):
-    def test_an_answered_call_is_recorded_when_that_is_asked_for(self) -> None:
-        self.make(NodeAddress(HOST, 1), record=True)
-        session = self.talk()
+    def tapped(self):
+        session = self.open()
+        self.assertRaises(MediaUnavailable, session.tap, object())
+        self.successResultOf(self.offer(session))
+        self.successResultOf(self.answer(session))
+        session.connect("target-1")
+        self.pass_time(0.1)
+        return session
+
+    def test_a_call_that_somebody_wants_to_hear_is_recorded_once_it_is_answered(self) -> None:
+        self.make(NodeAddress(HOST, 1))
+        session = self.tapped()
         self.assertEqual(self.one.names(), ["offer", "answer", "start recording"])
+        self.assertEqual(session.recording, f"rtpengine:{HOST}:1/a-call")
+        session.tap(None)
+        self.pass_time(0.1)
+        self.assertEqual(self.one.names()[-1], "stop recording")
         self.assertEqual(session.recording, f"rtpengine:{HOST}:1/a-call")
 
     def test_a_node_that_cannot_record_leaves_the_call_alone(self) -> None:
-        self.make(NodeAddress(HOST, 1), record=True)
+        self.make(NodeAddress(HOST, 1))
         self.one.lie = lambda name, fields: (
             {"result": "error", "error-reason": "no"} if name == "start recording" else self.one.answer(name, fields)
         )
-        session = self.talk()
+        session = self.tapped()
         self.assertEqual(session.recording, "")
         self.successResultOf(self.offer(session))
