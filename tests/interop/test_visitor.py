@@ -71,7 +71,7 @@ class VisitorTests(VisitorTestCase):
             (invite.header("x-roistat-phone"), invite.header("x-roistat"), invite.header("x-roistat-marker"))
             for invite in self.office.received("INVITE")
         ]
-        shown = [await self.cli("visit", "show", self.project, str(visit)) for visit in visits]
+        shown = [await self.cli("visit", "show", str(visit), "--project", self.project) for visit in visits]
         markers = [visit["marker"] for visit in shown]
         self.assertEqual(told, list(zip(numbers, map(str, visits), markers)))
         self.assertIn("buy glasses", markers[0])
