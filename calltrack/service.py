@@ -168,7 +168,7 @@ class CalltrackService(Service):
             self.engine.destinations.down,
             lambda: self.scenarios.addresses if sip.ping_targets else (),
         )
-        self.events = Events(settings, self.stores.events, reactor, self.timers, wall_ms)
+        self.events = Events(settings, self.stores.events, self.stores.webhooks, reactor, self.timers, wall_ms)
         self.registrar.observers.append(self.events.account_news)
         self.pings.observers.append(self.events.peer_news)
         self.services = self._services()

@@ -21,6 +21,8 @@ DOCUMENTS = (
     "docs/api.md",
     "docs/recording.md",
     "docs/rtpengine.md",
+    "docs/webhooks.md",
+    "docs/events.md",
 )
 CLI = "from calltrack.cli import main; main(prog_name='calltrack')"
 
@@ -83,6 +85,9 @@ class CommandTests(TestCase):
 
     async def test_commands_of_accounts_work_in_their_order(self):
         await self.run_all("docs/accounts.md")
+
+    async def test_commands_of_webhooks_work_in_their_order(self):
+        await self.run_all("docs/webhooks.md")
 
     async def test_commands_of_the_first_trunk_work_in_their_order(self):
         await self.run_all("docs/first-trunk.md")

@@ -49,8 +49,7 @@ class RedisStreams:
         return defer.Deferred.fromCoroutine(self._deliver(events))
 
     def close(self) -> Any:
-        connection, self._connection = self._connection, None
-        return connection.disconnect() if connection is not None else None
+        return defer.Deferred.fromCoroutine(self._drop())
 
     async def _deliver(self, events: list[Logged]) -> None:
         import txredisapi
@@ -74,8 +73,10 @@ class RedisStreams:
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None:
+        if connection is not None and connection.connected:
+            gone = connection.whenDisconnected()
             connection.transport.abortConnection()
+            await gone
 
     async def _connect(self) -> Any:
         """One connection without txredisapi's own reconnecting: the feed knows when to come again."""

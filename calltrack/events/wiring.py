@@ -1,4 +1,5 @@
-"""Everything that events need while the service runs: the journal, a feed for each sink, forgetting what is old.
+"""Everything that events need while the service runs: the journal, a feed for each sink, the outbox of webhooks,
+forgetting what is old.
 
 Knows the parts by their interfaces; decides nothing about any event.
 """
@@ -16,6 +17,9 @@ from calltrack.events.derived import of_account, of_peer
 from calltrack.events.feed import Feed
 from calltrack.events.journal import Journal
 from calltrack.events.model import Event
+from calltrack.events.names import resolve_by
+from calltrack.events.outbox import Outbox, VisitFields, nothing_of_visits
+from calltrack.events.posting import Poster
 from calltrack.events.sinks import make_sink
 from calltrack.timers import Timers
 from calltrack.tracking.bindings import AccountEvent
@@ -27,10 +31,21 @@ _DAY_MS = 86_400_000
 
 
 class Events:
-    """`settings` has `events` and `sinks`; `store`: an IEventStore with `observers`, which are called when this process
-    has added to it; `wall_ms()`: milliseconds since the Unix epoch."""
+    """`settings` has `events`, `sinks` and `webhooks`; `store`: an IEventStore with `observers`, which are called when
+    this process has added to it; `webhooks`: the store of those; `wall_ms()`: milliseconds since the Unix epoch;
+    `visit_fields`, `link`: as the outbox takes them."""
 
-    def __init__(self, settings: Any, store: Any, reactor: Any, timers: Timers, wall_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        settings: Any,
+        store: Any,
+        webhooks: Any,
+        reactor: Any,
+        timers: Timers,
+        wall_ms: Callable[[], int],
+        visit_fields: VisitFields = nothing_of_visits,
+        link: Callable[[Event], str] = lambda event: "",
+    ) -> None:
         self._keep_ms = int(settings.events.keep * _DAY_MS)
         self._store = store
         self._timers = timers
@@ -40,6 +55,11 @@ class Events:
             Feed(f"sink:{sink.name}", make_sink(sink.kind, sink.options), store, reactor, timers, sink.events)
             for sink in settings.sinks
         ]
+        limits = settings.webhooks
+        self.poster = make_poster(reactor, limits)
+        self.outbox = Outbox(
+            webhooks, timers, wall_ms, self.poster.post, limits.give_up * 3600, visit_fields, link
+        )
         self._pruning: defer.Deferred[None] | None = None
         self._running = False
 
@@ -60,6 +80,8 @@ class Events:
         for feed in self.feeds:
             self._store.observers.append(feed.wake)
             feed.start()
+        self._store.observers.append(self.outbox.wake)
+        self.outbox.start()
         self._timers.after(PRUNE_INTERVAL, self._prune)
 
     async def stop(self) -> None:
@@ -67,8 +89,13 @@ class Events:
         self._running = False
         await self.journal.stop()
         for feed in self.feeds:
-            self._store.observers.remove(feed.wake)
+            if feed.wake in self._store.observers:
+                self._store.observers.remove(feed.wake)
             await feed.stop()
+        if self.outbox.wake in self._store.observers:
+            self._store.observers.remove(self.outbox.wake)
+        await self.outbox.stop()
+        await self.poster.close()
         if self._pruning is not None:
             self._pruning.cancel()
 
@@ -87,6 +114,11 @@ class Events:
             self._pruning = None
         if self._running:
             self._timers.after(1.0 if more else PRUNE_INTERVAL, self._prune)
+
+
+def make_poster(reactor: Any, settings: Any) -> Poster:
+    """What posts to webhooks, as ``[webhooks]`` says."""
+    return Poster(reactor, resolve_by(reactor), allow_private=settings.allow_private, timeout=settings.timeout)
 
 
 def new_event_id(kind: str) -> str:

@@ -1,14 +1,17 @@
-"""What every log of events must do, as a trial mixin; see `store_contract`."""
+"""What every log of events and every event sink must do, as trial mixins; see `store_contract`."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet import reactor
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.threads import deferToThread
 from zope.interface.verify import verifyObject
 
 from calltrack.errors import NoSuchObject
-from calltrack.events.model import Event, TrunkDown, TrunkUp
-from calltrack.interfaces import IEventStore
+from calltrack.events.model import Event, Logged, TrunkDown, TrunkUp
+from calltrack.interfaces import IEventSink, IEventStore
 
 
 def trunk_event(event_id: str, at: int = 1_795_457_000_000, **fields: Any) -> Event:
@@ -98,3 +101,42 @@ class EventStoreContract:
         self.assertEqual(await store.last(), last)
         await store.append(events=[trunk_event("b")])
         self.assertGreater(await store.last(), last)
+
+
+class EventSinkContract:
+    """`IEventSink`. A test case derives from this and has `make_sink`, and `delivered`: the ids of the events that have
+    arrived where the sink brings them."""
+
+    async def make_sink(self) -> IEventSink:
+        raise NotImplementedError("a sink that can be started")
+
+    async def delivered(self) -> list[str]:
+        raise NotImplementedError("ids of events, in order")
+
+    async def _deliver(self, sink: IEventSink, *names: str) -> None:
+        events = [Logged(number, trunk_event(name)) for number, name in enumerate(names, 1)]
+        await (deferToThread(sink.deliver, events) if sink.threaded else maybeDeferred(sink.deliver, events))
+
+    async def test_provides_its_interface(self) -> None:
+        verifyObject(IEventSink, await self.make_sink())
+
+    async def test_events_arrive_in_order_and_are_there_when_it_says_so(self) -> None:
+        sink = await self.make_sink()
+        sink.start(reactor)
+        await self._deliver(sink, "a", "b")
+        await self._deliver(sink, "c")
+        self.assertEqual(await self.delivered(), ["a", "b", "c"])
+        await maybeDeferred(sink.close)
+
+    async def test_events_that_come_again_are_taken_again(self) -> None:
+        sink = await self.make_sink()
+        sink.start(reactor)
+        await self._deliver(sink, "a")
+        await self._deliver(sink, "a")
+        self.assertEqual(set(await self.delivered()), {"a"})
+        await maybeDeferred(sink.close)
+
+    async def test_sink_that_was_never_used_can_be_closed(self) -> None:
+        sink = await self.make_sink()
+        sink.start(reactor)
+        await maybeDeferred(sink.close)

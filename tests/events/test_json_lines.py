@@ -4,13 +4,14 @@ import errno
 import json
 import os
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from calltrack import config
 from calltrack.errors import ConfigErrors, InvalidField
 from calltrack.events.json_lines import JSONLines
 from calltrack.events.model import Logged
 from calltrack.events.sinks import make_sink
+from calltrack.testing.event_contract import EventSinkContract
 from tests.events.case import trunk_events
 
 
@@ -120,3 +121,13 @@ class MakingTests(SynchronousTestCase):
         self.assertEqual((sink.kind, sink.options), ("json-lines", {"path": "x"}))
         self.assertEqual(sink.events[0], "call.started")
         self.assertIn("trunk.up", sink.events)
+
+
+class ContractTests(EventSinkContract, TestCase):
+    async def make_sink(self):
+        self.path = os.path.abspath(self.mktemp())
+        return JSONLines(self.path)
+
+    async def delivered(self):
+        with open(self.path) as file:
+            return [json.loads(line)["event"]["id"] for line in file]
