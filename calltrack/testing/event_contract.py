@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.threads import deferToThread
 from zope.interface.verify import verifyObject
@@ -113,6 +112,11 @@ class EventSinkContract:
     async def delivered(self) -> list[str]:
         raise NotImplementedError("ids of events, in order")
 
+    def _start(self, sink: IEventSink) -> None:
+        from twisted.internet import reactor
+
+        sink.start(reactor)
+
     async def _deliver(self, sink: IEventSink, *names: str) -> None:
         events = [Logged(number, trunk_event(name)) for number, name in enumerate(names, 1)]
         await (deferToThread(sink.deliver, events) if sink.threaded else maybeDeferred(sink.deliver, events))
@@ -122,7 +126,7 @@ class EventSinkContract:
 
     async def test_events_arrive_in_order_and_are_there_when_it_says_so(self) -> None:
         sink = await self.make_sink()
-        sink.start(reactor)
+        self._start(sink)
         await self._deliver(sink, "a", "b")
         await self._deliver(sink, "c")
         self.assertEqual(await self.delivered(), ["a", "b", "c"])
@@ -130,7 +134,7 @@ class EventSinkContract:
 
     async def test_events_that_come_again_are_taken_again(self) -> None:
         sink = await self.make_sink()
-        sink.start(reactor)
+        self._start(sink)
         await self._deliver(sink, "a")
         await self._deliver(sink, "a")
         self.assertEqual(set(await self.delivered()), {"a"})
@@ -138,5 +142,5 @@ class EventSinkContract:
 
     async def test_sink_that_was_never_used_can_be_closed(self) -> None:
         sink = await self.make_sink()
-        sink.start(reactor)
+        self._start(sink)
         await maybeDeferred(sink.close)
