@@ -225,6 +225,17 @@ def next_hop(value: Any) -> str:
     return str(address)
 
 
+def sip_user(value: Any) -> str:
+    """A SIP address with a user and no more, as in ``sip:12025550143@provider.example``; canonical."""
+    try:
+        address = parse_sip_address(some_text(value), "")
+    except InvalidField as error:
+        raise ValueError(error.message.rpartition("; allowed: ")[0]) from None
+    if not address.user or address.transport:
+        raise ValueError(f"{shown(value)} is no address of a user; write sip:user@domain")
+    return str(address)
+
+
 def country(value: Any) -> str:
     """An ISO 3166 country code, upper case."""
     import phonenumbers  # half a second's worth of tables that most commands never need

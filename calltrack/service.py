@@ -26,6 +26,9 @@ from calltrack.access.passwords import Passwords
 from calltrack.access.people import People
 from calltrack.calls.engine import CallEngine
 from calltrack.calls.pings import Pings
+from calltrack.calls.proving import Proofs
+from calltrack.calls.registrations import Registrations
+from calltrack.calls.standing import Standing
 from calltrack.config import Settings, defaults, load
 from calltrack.errors import ConfigErrors, StoreUnavailable
 from calltrack.media.relays import make_relay
@@ -33,11 +36,13 @@ from calltrack.events.wiring import Events
 from calltrack.recording.wiring import Recordings
 from calltrack.registrar.registrar import Registrar
 from calltrack.sip.agent import Agent
+from calltrack.sip.challenger import Challenger
 from calltrack.sip.resolver import system_resolver
 from calltrack.sip.session_timer import SessionSettings
 from calltrack.sip.tls import ServerCertificate, Trust
 from calltrack.sip.transactions import Settings as SIPTimers
 from calltrack.sip.transports import Transports
+from calltrack.storage.bulletin import Bulletin
 from calltrack.storage.ledger import Ledger
 from calltrack.storage.url import Stores, open_stores
 from calltrack.timers import Timers
@@ -159,21 +164,33 @@ class CalltrackService(Service):
         self.agent = Agent(self.timers, self.transports, resolver, timers, self.engine, sessions=sessions)
         self.engine.connect(self.agent)
         self.registrar.connect(self.agent)
+        self.standing = Standing(wall_ms, self.engine.destinations.down)
         self.pings = Pings(
             self.timers,
-            wall_ms,
             self.agent,
             sip.ping,
             settings.trunks,
-            self.engine.destinations.down,
+            self.standing,
             lambda: self.scenarios.addresses if sip.ping_targets else (),
         )
         self.events = Events(settings, self.stores.events, self.stores.webhooks, reactor, self.timers, wall_ms)
+        self.registrations = self.engine.registrations = Registrations(self.agent, settings.trunks, self.standing)
+        self.engine.proofs = self._proofs()
+        if spool is not None:
+            bulletin = Bulletin(f"{spool}/trunks.json", reactor, self.trunk_facts)
+            self.standing.observers.append(bulletin.renew)
+            self.registrations.observers.append(bulletin.renew)
         self.registrar.observers.append(self.events.account_news)
-        self.pings.observers.append(self.events.peer_news)
+        self.standing.observers.append(self.events.peer_news)
         self.services = self._services()
         self._began = reactor.seconds()
         self._web: Any = None
+
+    def _proofs(self) -> Proofs:
+        """What trunks prove who they are by: guesses count with those at the registrar."""
+        registrar, refuse = self.registrar, self.agent.layer.refuse
+        challenger = Challenger(self.timers, self.settings.sip.domain, secrets.token_bytes(32), registrar.guard, refuse)
+        return Proofs(self.settings.trunks, challenger, registrar.offers.for_request)
 
     def privilegedStartService(self) -> None:
         """Take the ports. Raises CannotListenError when one cannot be had; twistd then ends with status 1."""
@@ -230,6 +247,7 @@ class CalltrackService(Service):
         self.engine.overload.start()
         self.agent.serving = True
         self.pings.start()
+        self.registrations.start()
         self.started.callback(None)
 
     def _could_not_start(self, failure: Failure) -> None:
@@ -247,6 +265,7 @@ class CalltrackService(Service):
         self.pings.stop()
         self.engine.overload.stop()
         self.engine.stop()
+        self.registrations.stop()
         if self._web is not None:
             yield self._web.stopListening()
         yield self._until_quiet(self.settings.calls.stop_time)
@@ -308,13 +327,27 @@ class CalltrackService(Service):
         return [
             TrunkState(
                 name=trunk.name,
-                state=words[self.pings.state("trunk", trunk.name)],
-                delivers=bool(trunk.sources),
+                state=words[self.standing.up("trunk", trunk.name)],
+                delivers=bool(trunk.sources or trunk.register or trunk.inbound_username),
                 outbound=trunk.outbound,
                 sources=tuple(map(str, trunk.sources)),
             )
             for trunk in self.settings.trunks
         ]
+
+    def trunk_facts(self) -> dict[str, Any]:
+        """How each trunk stands, for other processes."""
+        standing, now, wall = self.standing, self.timers.now(), time.time()
+        states = {True: "up", False: "down", None: "unknown"}
+        facts: dict[str, Any] = {
+            trunk.name: {"state": states[standing.up("trunk", trunk.name)], "reason": standing.why("trunk", trunk.name)}
+            for trunk in self.settings.trunks
+        }
+        for name, state in self.registrations.states().items():
+            for key, at in (("registered_until", state.until), ("next_attempt", state.next_at)):
+                facts[name][key] = wall + at - now if at > now else 0
+            facts[name]["reason"] = facts[name]["reason"] or state.why
+        return {"trunks": facts}
 
     def facts(self) -> dict[str, Any]:
         """What `/health` tells."""

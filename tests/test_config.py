@@ -66,12 +66,17 @@ class LoadTests(SynchronousTestCase):
             [[trunk]]
             name = "provider"
             sources = ["198.51.100.0/24", "2001:db8::7"]
+            inbound_username = "their"
+            inbound_password = "word"
             number_from = "p-called-party-ID"
             country = "us"
             outbound = "SIP:Trunk.Example:5061;transport=TCP"
             username = "u"
             password = "p w"
             realm = "r"
+            register = true
+            aor = "12025550143@Provider.example"
+            register_expires = 600
             max_calls = 7
             max_rate = 2
             caller_id = "+12125550100"
@@ -85,12 +90,17 @@ class LoadTests(SynchronousTestCase):
             config.TrunkSettings(
                 name="provider",
                 sources=(ipaddress.ip_network("198.51.100.0/24"), ipaddress.ip_network("2001:db8::7/128")),
+                inbound_username="their",
+                inbound_password="word",
                 number_from="p-called-party-id",
                 country="US",
                 outbound="sip:trunk.example:5061;transport=tcp",
                 username="u",
                 password="p w",
                 realm="r",
+                register=True,
+                aor="sip:12025550143@provider.example",
+                register_expires=600,
                 max_calls=7,
                 max_rate=2.0,
                 caller_id="+12125550100",

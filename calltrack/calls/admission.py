@@ -1,6 +1,7 @@
-"""Who may place a call, and what number was dialled (PRODUCT section 2.1, 2.2). Knows trunks and requests.
+"""Who may place a call, by its source, and what number was dialled (PRODUCT section 2.1, 2.2). Knows trunks and requests.
 
-There is no way past this room: an INVITE whose source is no trunk's goes nowhere, whatever it dials.
+`CallEngine.admit` asks here, in `registrations` and in `proving`, and there is no way past these three: an INVITE that is
+no trunk's goes nowhere, whatever it dials.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Iterable, NamedTuple, Protocol
 
+from calltrack.calls.registering import LINE
 from calltrack.errors import MalformedMessage
 from calltrack.sip.grammar import LWS
 from calltrack.sip.message import Request
@@ -32,6 +34,7 @@ class Trunk(Protocol):
     sources: tuple
     number_from: str
     country: str
+    register: bool
     trust_identity: bool
     pass_diversion: bool
 
@@ -46,7 +49,7 @@ class Admission(NamedTuple):
     diverted: tuple[bytes, ...] = ()  # header lines that tell of earlier forwardings, when they are passed on
 
 
-class Admissions:
+class Sources:
     """Finds the trunk of a source address; the first that lists it."""
 
     def __init__(self, trunks: Iterable[Trunk]) -> None:
@@ -65,25 +68,34 @@ class Admissions:
                     return trunk
         return None
 
-    def admit(self, invite: Request, host: str) -> Admission | None:
-        """The call that `invite` asks for, or None when its source is nobody's.
-        Raises MalformedMessage when the place of the dialled number cannot be read."""
-        trunk = self.trunk_of(host)
-        if trunk is None:
-            return None
-        caller, name = caller_of(invite, trunk.country, trunk.trust_identity)
-        diverted = diversions_of(invite) if trunk.pass_diversion else ()
-        return Admission(trunk, dialled_of(invite, trunk), caller, name, diverted)
+
+def admit(invite: Request, trunk: Trunk) -> Admission:
+    """The call that `invite` of `trunk` asks for. Raises MalformedMessage when the place of the dialled number cannot
+    be read."""
+    caller, name = caller_of(invite, trunk.country, trunk.trust_identity)
+    diverted = diversions_of(invite) if trunk.pass_diversion else ()
+    return Admission(trunk, dialled_of(invite, trunk), caller, name, diverted)
 
 
 def dialled_of(invite: Request, trunk: Trunk) -> str:
-    """The dialled number, from where this trunk puts it; from the Request-URI when that place is empty."""
+    """The dialled number, from where this trunk puts it; from the Request-URI when that place is empty. Where the
+    Request-URI should have it but is our own contact, as it is for calls over a registration, it stands in
+    P-Called-Party-ID (RFC 7315 section 4.2) or To."""
     uri = invite.uri
     key = _WHERE.get(trunk.number_from)
-    if key is not None:
-        values = invite.items(key)
+    places: tuple[bytes, ...] = (key,) if key is not None else ()
+    if not places and trunk.register and LINE in parse_uri(uri).params:
+        places = (b"p-called-party-id", b"to")
+    for place in places:
+        values = invite.items(place)
         if values:
-            uri = parse_name_addr(values[0]).uri
+            dialled = _digits(parse_name_addr(values[0]).uri, trunk)
+            if dialled or key is not None:
+                return dialled
+    return _digits(uri, trunk)
+
+
+def _digits(uri: bytes, trunk: Trunk) -> str:
     return dialled_digits(parse_uri(uri).user.decode("utf-8", "replace"), trunk.country)
 
 

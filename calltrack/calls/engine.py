@@ -13,7 +13,7 @@ from typing import Any, Callable, Iterable
 import msgspec
 from twisted.logger import Logger
 
-from calltrack.calls.admission import Admissions
+from calltrack.calls.admission import Sources, Trunk, admit
 from calltrack.calls.call import Call
 from calltrack.calls.contacts import AccountContacts, LocationService
 from calltrack.calls.forwarding import Destinations
@@ -21,6 +21,8 @@ from calltrack.calls.ladder import Ladder
 from calltrack.calls.limits import Limits
 from calltrack.calls.lookup import Lookup
 from calltrack.calls.overload import Overload, occupied_seconds
+from calltrack.calls.proving import FORBIDDEN, Proofs
+from calltrack.calls.registrations import Registrations
 from calltrack.errors import MalformedMessage
 from calltrack.sip.agent import Agent
 from calltrack.sip.flows import Flow
@@ -81,8 +83,11 @@ class CallEngine:
         self.calls: dict[str, Call] = {}
         self.counters: Counter[str] = Counter()
         self.agent: Agent = None  # type: ignore[assignment]  # until `connect`
-        self._admissions = Admissions(trunks)
+        self._sources = Sources(trunks)
         self._phones = phones
+        self.registrations: Registrations | None = None  # with trunks, where there are some
+        self.proofs: Proofs | None = None  # of trunks that prove who they are
+        self._admitted: tuple[Request, Trunk] | None = None  # between `admit` and `invited`
         self._watched: dict[bytes, tuple[Ladder, str]] = {}  # by Call-ID: ladder and party
         self._pending: dict[tuple[bytes, bytes, int], Call] = {}  # by what a merged INVITE has in common
         self._stopping = False
@@ -102,15 +107,31 @@ class CallEngine:
             self.counters["calls_from_phones"] += 1
             log.info("refused a call from {flow}: devices of an account can only be called", flow=flow)
             return Refusal(403, (), b"Devices Of This Account Can Only Be Called")
-        if self._admissions.trunk_of(host) is None:
-            self.counters["strangers"] += 1
-            self._tell_of_stranger(host, invite.uri)
-            return Refusal(403)
+        trunk = self._whose(invite, flow)
+        if isinstance(trunk, Refusal):
+            if trunk.status == 403:
+                self.counters["strangers"] += 1
+                self._tell_of_stranger(host, invite.uri)
+            return trunk
         if self._stopping or not self.overload.admits():
             return Refusal(503, (b"Retry-After: %d" % self.retry_after(),))
         if (invite.call_id, invite.from_.tag, invite.cseq[0]) in self._pending:
             return Refusal(482)  # section 8.2.2.2: the same INVITE by another way
+        self._admitted = invite, trunk
         return None
+
+    def _whose(self, invite: Request, flow: Flow) -> Trunk | Refusal:
+        """The trunk that an INVITE comes from: it was sent to a contact of ours that only that trunk knows, or its source
+        is the trunk's, or the server that we are registered at, or it proves it by digest. Else what to answer it."""
+        registrations = self.registrations
+        trunk = registrations.by_contact(invite) if registrations is not None else None
+        if trunk is None:
+            trunk = self._sources.trunk_of(flow.remote.host)
+            if trunk is None and registrations is not None:
+                trunk = registrations.by_server(invite, flow)
+        if self.proofs is not None:
+            return self.proofs.judge(invite, flow, trunk)
+        return trunk if trunk is not None else FORBIDDEN
 
     def _tell_of_stranger(self, host: str, uri: bytes) -> None:
         """Once a minute for each source: a flood must not fill the log."""
@@ -129,11 +150,10 @@ class CallEngine:
     def invited(self, transaction: ServerTransaction) -> None:
         """As AgentUser.invited: a call begins."""
         request = transaction.request
+        (admitted, trunk), self._admitted = self._admitted, None
+        assert admitted is request  # the agent asks `admit` for each request just before it hands it over
         try:
-            admission = self._admissions.admit(request, transaction.flow.remote.host)
-            if admission is None:
-                self.agent.respond(transaction, 403)
-                return
+            admission = admit(request, trunk)
             call = Call(self, new_id(self.wall_ms()), transaction, admission)
         except MalformedMessage as problem:
             log.info("refused an INVITE from {flow}: {problem}", flow=transaction.flow, problem=problem)
@@ -150,7 +170,7 @@ class CallEngine:
 
     def is_trunk(self, host: str) -> bool:
         """Whether a source address is that of a trunk."""
-        return self._admissions.trunk_of(host) is not None
+        return self._sources.trunk_of(host) is not None
 
     # For the calls
 

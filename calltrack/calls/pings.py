@@ -1,18 +1,18 @@
-"""Which trunks and outside targets are there: each is sent OPTIONS now and then (RFC 3261 section 11). Knows the
-agent and SIP addresses; not the calls, which only see which trunks are down.
+"""Which trunks and outside targets answer: each is sent OPTIONS now and then (RFC 3261 section 11). Knows the agent and
+SIP addresses; not the calls, and what becomes of the news.
 """
 
 from __future__ import annotations
 
 import random
 import secrets
-from typing import Any, Callable, Iterable, Literal
+from typing import Any, Callable, Iterable
 
-import msgspec
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from calltrack.calls.sides import contact_line
+from calltrack.calls.standing import Kind, Standing
 from calltrack.errors import CalltrackError
 from calltrack.sip.agent import Agent
 from calltrack.sip.capabilities import ACCEPT, ALLOW, SUPPORTED
@@ -29,44 +29,27 @@ PATIENCE = 8.0  # seconds that a next hop has to answer in: over UDP it is asked
 MAX_HOPS = 4  # next hops of one address that are asked
 MISSES = 2  # in a row that make a peer count as down
 
-Kind = Literal["trunk", "target"]
-
-
-class PeerEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """A trunk or an outside target has begun to answer, or does not answer any more."""
-
-    type: Literal["trunk.up", "trunk.down", "target.up", "target.down"]
-    at: int  # milliseconds since the Unix epoch
-    name: str  # of the trunk, or the target's address
-    reason: str = ""  # of the last miss
-    version: int = 1  # of this layout
-
 
 class Pings:
     """Asks every trunk that calls leave by, and every address of `targets()`, each `interval` seconds.
 
-    Any answer means up, but for 503; two misses in a row mean down. `down` holds the names of the trunks that
-    are. `observers` are called with each `PeerEvent`, the first answer or silence of a peer included; what they
-    raise is logged.
+    Any answer means that it is there, but for 503; two misses in a row mean that it is not. `standing` is told.
     """
 
     def __init__(
         self,
         timers: Timers,
-        wall_ms: Callable[[], int],
         agent: Agent,
         interval: float,
         trunks: Iterable[Any],
-        down: set[str],
+        standing: Standing,
         targets: Callable[[], Iterable[str]] = tuple,
     ) -> None:
-        self.observers: list[Callable[[PeerEvent], Any]] = []
         self._timers = timers
-        self._wall_ms = wall_ms
         self._agent = agent
         self._interval = interval
         self._trunks = [trunk for trunk in trunks if trunk.outbound]
-        self._down = down
+        self._standing = standing
         self._targets = targets
         self._watches: dict[tuple[Kind, str], _Watch] = {}
         self._looking: Timer | None = None
@@ -98,6 +81,7 @@ class Pings:
         for kind, name in list(self._watches):
             if kind == "target" and name not in wanted:
                 self._watches.pop((kind, name)).stop()
+                self._standing.forget(kind, name)
         for name in wanted:
             if ("target", name) not in self._watches:
                 self._watch("target", name, name, random.uniform(0, self._interval))
@@ -109,18 +93,7 @@ class Pings:
         watch.start(delay)
 
     def _changed(self, kind: Kind, name: str, up: bool, why: str) -> None:
-        if kind == "trunk":
-            (self._down.discard if up else self._down.add)(name)
-        if up:
-            log.info("{kind} {name} answers", kind=kind, name=name)
-        else:
-            log.warn("{kind} {name} is down: {why}", kind=kind, name=name, why=why)
-        event = PeerEvent(type=f"{kind}.{'up' if up else 'down'}", at=self._wall_ms(), name=name, reason=why)
-        for observer in self.observers:
-            try:
-                observer(event)
-            except Exception:
-                log.failure("telling {observer} about {kind} failed", observer=observer, kind=event.type)
+        self._standing.tell(kind, name, "ping", "" if up else why)
 
 
 class _Watch:

@@ -21,12 +21,17 @@ class TrunkSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     sources: tuple[IPv4Network | IPv6Network, ...] = ()  # who may deliver calls; empty = an outbound trunk
+    inbound_username: str = ""  # digest credentials that its calls must prove; "" = its source address will do
+    inbound_password: str = ""
     number_from: str = "request-uri"  # or "to", "p-called-party-id", "diversion"
     country: str = ""  # ISO 3166 code: how national numbers become E.164; "" = only + and 00 are read
     outbound: str = ""  # "sip:host[:port][;transport=...]" where `phone` targets leave; "" = nowhere
     username: str = ""  # digest credentials for `outbound`; "" = known by address
     password: str = ""
     realm: str = ""  # the only realm the credentials are for; "" = whichever the peer names
+    register: bool = False  # whether we register there, with these credentials, so that calls come to us
+    aor: str = ""  # the address that is registered; "" = username at the host of `outbound`
+    register_expires: int = 3600  # seconds that a registration is asked for
     max_calls: int = 0  # calls at once, both directions; 0 = no limit
     max_rate: float = 0.0  # new calls a second; 0 = no limit
     caller_id: str = "caller"  # number that outbound calls show: "caller", "withheld" or "+E164"

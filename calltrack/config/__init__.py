@@ -129,15 +129,24 @@ def _trunks(tables: Any, errors: list[str]) -> tuple[TrunkSettings, ...]:
 def _trunk_errors(trunk: TrunkSettings, others: list[TrunkSettings]) -> list[str]:
     """What is wrong with a trunk whose single values are right, beside the trunks above it."""
     errors = []
-    if not trunk.sources and not trunk.outbound:
-        errors.append("sources: is missing; a trunk without sources and outbound carries no call")
+    if not trunk.sources and not trunk.outbound and not trunk.inbound_username:
+        errors.append("sources: is missing; a trunk without sources, inbound_username and outbound carries no call")
+    if bool(trunk.inbound_username) != bool(trunk.inbound_password):
+        errors.append("inbound_username: inbound_username and inbound_password go together")
     if (trunk.username or trunk.password) and not trunk.outbound:
         errors.append("outbound: is missing, but there is a username or password for it")
     if bool(trunk.username) != bool(trunk.password):
         errors.append("username: username and password go together")
+    if trunk.register and not (trunk.outbound and trunk.username):
+        missing = "username" if trunk.outbound else "outbound"
+        errors.append(f"{missing}: is missing, but register is set; a registration needs outbound, username and password")
+    if (trunk.aor or trunk.register_expires != 3600) and not trunk.register:
+        errors.append("register: is not set, but there is an aor or register_expires for it")
     for other in others:
         if other.name == trunk.name:
             errors.append("name: another trunk has it already")
+        if trunk.inbound_username and other.inbound_username == trunk.inbound_username:
+            errors.append(f'inbound_username: trunk "{other.name}" has it already; it must tell the trunk of a call')
         for source in trunk.sources:
             errors.extend(
                 f'sources: {source} overlaps {theirs} of trunk "{other.name}"; a call\'s source must tell its trunk'

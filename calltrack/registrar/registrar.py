@@ -28,8 +28,7 @@ from calltrack.registrar.registration import read
 from calltrack.registrar.settings import RegistrarSettings
 from calltrack.registrar.update import Origin, behind_nat, update
 from calltrack.sip.agent import Agent
-from calltrack.sip.authenticator import Authenticator, Outcome
-from calltrack.sip.digest import parse_credentials
+from calltrack.sip.challenger import Challenger
 from calltrack.sip.flows import Flow
 from calltrack.sip.grammar import quote
 from calltrack.sip.layer import Refusal
@@ -43,8 +42,6 @@ log = Logger()
 
 EXTENSIONS = (b"path", b"outbound")
 FLOW_TIMER = 120  # seconds within which a device that keeps its flow open sends something (RFC 5626 section 4.4.1)
-MAX_LATE = 1000  # refusals that wait at once
-MAX_CREDENTIALS = 2  # of one request that are tried: one an algorithm
 RESTORE_AGAIN = 1.0  # seconds after which the store is asked again for the bindings of an earlier run
 
 
@@ -75,17 +72,16 @@ class Registrar:
         self.directory = Directory(accounts, timers, domain, self._drop_disabled)
         self.locations = Locations(timers, self._expired)
         self.guard = Guard(timers.now, trusted)
-        self._offers = Offers(timers.now)
+        self.offers = Offers(timers.now)
         self._reach = Reach(self.locations, network)
         self._keep_alive = KeepAlive(timers, self.locations, self._reach, settings.nat_keepalive)
         self._wall = wall
         self._store = locations
         self._network = network
         self._journal = Journal(locations, timers)
-        self._authenticator = Authenticator(domain, timers.now, secret)
+        self.challenger = Challenger(timers, domain, secret, self.guard, self._refuse, self._counted)
         self._domains = {name.encode() for name in (domain, *settings.domains)}
         self._restored = False
-        self._late = 0
         self._agent: Agent = None  # type: ignore[assignment]  # until `connect`
         network.closed = self._closed
 
@@ -167,54 +163,26 @@ class Registrar:
         return self._authenticate(register, flow)
 
     def _authenticate(self, register: Request, flow: Flow) -> Refusal | None:
-        host, realm = flow.remote.host, self.domain.encode()
-        values = [v for v in register.all(b"authorization") if parse_credentials(v).get(b"realm") == realm]
+        host, challenger = flow.remote.host, self.challenger
+        values = challenger.credentials(register)
         if not values:
-            if self.guard.may_ask(host):
-                return self._challenge(self._offers.for_request(register, host))
-            self.counters["ignored"] += 1
-            return Refusal(0)
-        self._offers.answered(register, host)
-        algorithms = offered_after(values)
-        for value in values[:MAX_CREDENTIALS]:
-            verdict = self._authenticator.verify(value, b"REGISTER", self.directory.ha1)
-            if verdict.outcome is not Outcome.WRONG:
-                break
-        if verdict.outcome is Outcome.WRONG:
-            self.counters["wrong_credentials"] += 1
-            return self._wrong(register, flow, hash(tuple(values)), algorithms)
-        if verdict.outcome is Outcome.STALE:
-            return self._challenge(algorithms, stale=True)
-        self.guard.proved(host)
+            return challenger.challenge(flow, lambda: self.offers.for_request(register, host))
+        self.offers.answered(register, host)
+        proved = challenger.judge(register, flow, values, self.directory.ha1, offered_after(values))
+        if isinstance(proved, Refusal):
+            return proved
         to = parse_uri(register.to.uri)
         if not self._is_ours(to.host, flow):
             return Refusal(404)  # section 10.3 step 5
-        if to.user.decode("utf-8", "replace") != verdict.username:
+        if to.user.decode("utf-8", "replace") != proved:
             return Refusal(403, (), b"Another User's Account")  # section 10.3 step 4
         return None
 
-    def _challenge(self, algorithms: tuple[str, ...], stale: bool = False) -> Refusal:
-        self.counters["challenges"] += 1
-        values = self._authenticator.challenge(stale, algorithms)
-        return Refusal(401, tuple(b"WWW-Authenticate: " + value for value in values))
+    def _refuse(self, request: Request, flow: Flow, refusal: Refusal) -> None:
+        self._agent.layer.refuse(request, flow, refusal)
 
-    def _wrong(self, register: Request, flow: Flow, mark: int, algorithms: tuple[str, ...]) -> Refusal:
-        """Wrong credentials: the answer is the one for no credentials, sooner or later."""
-        delay = self.guard.failed(flow.remote.host, mark)
-        if delay is None or (delay and self._late >= MAX_LATE):
-            return Refusal(0)
-        if self.guard.worth_telling(flow.remote.host):
-            log.info("wrong user name or password from {host}", host=flow.remote.host)
-        if not delay:
-            return self._challenge(algorithms)
-        self._late += 1
-        self.timers.after(delay, self._refuse_late, (register, flow, algorithms))
-        return Refusal(0)
-
-    def _refuse_late(self, refused: tuple[Request, Flow, tuple[str, ...]]) -> None:
-        register, flow, algorithms = refused
-        self._late -= 1
-        self._agent.layer.refuse(register, flow, self._challenge(algorithms))
+    def _counted(self, what: str) -> None:
+        self.counters[what] += 1
 
     def _is_ours(self, host: bytes, flow: Flow) -> bool:
         """Whether a domain is served here: by name, or as the address that the device reached us at."""

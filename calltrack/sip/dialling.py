@@ -30,13 +30,14 @@ class Dialler(Protocol):
         """Nobody answers at a next hop, or not as who it should be."""
 
 
-def dial(reactor: Any, owner: Any, timers: Timers, trust: Trust, hop: NextHop) -> None:
-    """Connect to `hop`, an address that can be sent to. What comes of it is told to `owner`, a StreamOwner and Dialler,
-    within 8 s."""
+def dial(reactor: Any, owner: Any, timers: Timers, trust: Trust, hop: NextHop, local: str = "") -> None:
+    """Connect to `hop`, an address that can be sent to, from the address `local` or, where that is "", the one that the
+    kernel chooses. What comes of it is told to `owner`, a StreamOwner and Dialler, within 8 s."""
     factory: Any = _Dialling(owner, timers, hop)
     if hop.transport == "tls":
         factory = TLSMemoryBIOFactory(trust.creator(hop.name), True, factory)
-    reactor.connectTCP(hop.host, hop.port, factory, timeout=CONNECT_TIME)
+    place = (local, 0) if local else None
+    reactor.connectTCP(hop.host, hop.port, factory, timeout=CONNECT_TIME, bindAddress=place)
 
 
 class _Dialling(ClientFactory):

@@ -153,8 +153,20 @@ class Transports(StreamOwner):
             waiting.append(result)
         else:
             self._connecting[hop] = [result]
-            dial(self._reactor, self, self._timers, self._trust, hop)
+            dial(self._reactor, self, self._timers, self._trust, hop, self._address_towards(hop.host))
         return result
+
+    def _address_towards(self, host: str) -> str:
+        """The local address of a connection to `host`: one that we listen at, since that is what peers know us by;
+        "" when we listen at all of them, or at none of that family."""
+        ours = [at.host for at in self.listening() if (":" in at.host) == (":" in host)]
+        if not ours or any(one in WILDCARDS for one in ours):
+            return ""
+        try:
+            chosen = route_to(host) if len(set(ours)) > 1 else ours[0]
+        except TransportFailure:
+            return ours[0]
+        return chosen if chosen in ours else ours[0]
 
     def udp_flow(self, local: Address, remote: Address) -> Flow:
         """The UDP flow between two addresses, `local` being the socket that `remote` sends to and hears from. When
@@ -193,7 +205,9 @@ class Transports(StreamOwner):
                 if at.transport == flow.transport and (":" in at.host) == (":" in local)
             ]
             listeners.sort(key=lambda at: (at.host != local, at.host not in WILDCARDS))
-            port = listeners[0].port if listeners else port
+            if listeners:
+                port = listeners[0].port
+                local = local if listeners[0].host in WILDCARDS else listeners[0].host
         if self._advertise and (":" in self._advertise) == (":" in local):
             return self._advertise, port
         if local in WILDCARDS:

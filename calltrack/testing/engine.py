@@ -13,10 +13,16 @@ from ipaddress import ip_network
 from typing import Any, Iterable
 
 from calltrack.calls.engine import CallEngine
+from calltrack.calls.proving import Proofs
+from calltrack.calls.registrations import Registrations
 from calltrack.calls.settings import CallsSettings, TrunkSettings
+from calltrack.calls.standing import Standing
+from calltrack.registrar.guard import Guard
 from calltrack.registrar.registrar import Registrar
 from calltrack.registrar.settings import RegistrarSettings
 from calltrack.sip.agent import Agent
+from calltrack.sip.authenticator import ALGORITHMS
+from calltrack.sip.challenger import Challenger
 from calltrack.sip.session_timer import SessionSettings
 from calltrack.sip.transactions import Settings
 from calltrack.sip.transports import Transports
@@ -43,7 +49,8 @@ class TestEngine:
     """An Agent and a CallEngine at 192.0.2.1:5060 (UDP and TCP), with one trunk at 198.51.100.0/24 and one
     substitution number, `number`, that leads to `targets`. More routes: `scenarios.routes`.
 
-    With `registrar` settings it has a `registrar` for calltrack.example too, on `stores`."""
+    Its `registrations` with trunks begin when they are started. With `registrar` settings it has a `registrar` for
+    calltrack.example too, on `stores`."""
 
     __test__ = False
 
@@ -62,6 +69,7 @@ class TestEngine:
         sessions: SessionSettings = SessionSettings(),
         **route: Any,
     ) -> None:
+        trunks = tuple(trunks)
         self.network = network
         self.number = NUMBER
         fields = {"project": 1, "scenario": 1, "attribution": STATIC, "ring": ring, **route}
@@ -87,6 +95,11 @@ class TestEngine:
         )
         self.agent = Agent(self.timers, self.transports, self.resolver, self.sip, self.calls, sessions=sessions)
         self.calls.connect(self.agent)
+        self.standing = Standing(self._wall_ms, self.calls.destinations.down)
+        self.registrations = self.calls.registrations = Registrations(self.agent, trunks, self.standing)
+        guard = self.registrar.guard if self.registrar is not None else Guard(self.timers.now, self.calls.is_trunk)
+        challenger = Challenger(self.timers, DOMAIN, b"secret of a test", guard, self.agent.layer.refuse)
+        self.calls.proofs = Proofs(trunks, challenger, lambda invite, host: ALGORITHMS)
         if self.registrar is not None:
             self.registrar.connect(self.agent)
             self.registrar.start()

@@ -4,7 +4,8 @@ from msgspec.structs import replace
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from calltrack.calls.pings import PeerEvent, Pings
+from calltrack.calls.pings import Pings
+from calltrack.calls.standing import PeerEvent, Standing
 from calltrack.sip.locating import NextHop
 from calltrack.testing.engine import BEGAN_MS, TRUNK, TestEngine
 from calltrack.testing.network import Link, MemoryNetwork
@@ -32,16 +33,16 @@ class PingTestCase(SynchronousTestCase):
 
     def start(self, interval=30.0, trunks=OUTBOUND):
         destinations = self.engine.calls.destinations
+        self.standing = Standing(self.engine._wall_ms, destinations.down)
         self.pings = Pings(
             self.engine.timers,
-            self.engine._wall_ms,
             self.engine.agent,
             interval,
             trunks,
-            destinations.down,
+            self.standing,
             lambda: self.targets,
         )
-        self.pings.observers.append(self.events.append)
+        self.standing.observers.append(self.events.append)
         self.pings.start()
 
     def tearDown(self):
@@ -198,7 +199,7 @@ class TrunkTests(PingTestCase):
 
     def test_observer_that_fails_does_not_keep_the_others_from_hearing(self):
         self.start()
-        self.pings.observers.insert(0, lambda event: 1 / 0)
+        self.standing.observers.insert(0, lambda event: 1 / 0)
         self.run_for(1)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
         self.assertEqual(len(self.events), 2)

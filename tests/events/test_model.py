@@ -6,7 +6,7 @@ import msgspec
 from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
-from calltrack.calls.pings import PeerEvent
+from calltrack.calls.standing import PeerEvent
 from calltrack.events.derived import of_account, of_call, of_peer
 from calltrack.events.model import TYPES, UnknownEvent, decode, encode
 from calltrack.testing.store_contract import call_record

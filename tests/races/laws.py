@@ -26,7 +26,8 @@ def broken(seen: Iterable[Seen]) -> list[str]:
 
 def one_final_answer(seen: list[Seen]) -> list[str]:
     """A request gets one final answer, the same each time it is sent, and nothing provisional after it, for as long as
-    its transaction is there (section 17.2): the same request is a new one after that. 481 makes no transaction."""
+    its transaction is there (section 17.2): the same request is a new one after that. 481 and 482 make no transaction:
+    what they depend on, a dialog or call that is there, may have gone when the request is repeated."""
     finals: dict[tuple, tuple[int, float]] = {}
     problems = []
     for at, outward, peer, message in seen:
@@ -38,7 +39,7 @@ def one_final_answer(seen: list[Seen]) -> list[str]:
             continue
         if at < until:
             problems.append(f"{at:.3f} {peer} gets {message.summary} after {status}")
-        elif message.status >= 200 and message.status != 481:
+        elif message.status >= 200 and message.status not in (481, 482):
             acknowledged = message.cseq[1] == b"INVITE" and message.status >= 300
             finals[key] = message.status, at + (T4 if acknowledged else TIMEOUT)
     return problems

@@ -3,7 +3,8 @@
 import ipaddress
 
 from calltrack.calls.settings import TrunkSettings
-from calltrack.registrar import guard, offers, registrar
+from calltrack.registrar import guard, offers
+from calltrack.sip import challenger
 from tests.registrar.case import PASSWORD, PHONE, RegistrarTestCase
 
 
@@ -185,7 +186,7 @@ class OldDeviceTests(RegistrarTestCase):
         for number in range(20):
             phone.send_register(to=b"<sip:%d@calltrack.example>" % number)
             phone.answer()
-        self.assertEqual(len(self.registrar._offers), 10)
+        self.assertEqual(len(self.registrar.offers), 10)
 
 
 class GuessingTests(RegistrarTestCase):
@@ -271,7 +272,7 @@ class GuessingTests(RegistrarTestCase):
             self.registered(self.phone(port=port))
 
     def test_late_answers_are_bounded(self):
-        self.patch(registrar, "MAX_LATE", 2)
+        self.patch(challenger, "MAX_LATE", 2)
         self.start()
         phones = [self.phone(port=5060 + n, password="WrongPass1") for n in range(9)]
         for phone in phones:

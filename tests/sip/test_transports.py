@@ -245,6 +245,34 @@ class TCPTests(TransportsTestCase):
         self.assertEqual(len(peer.connections), 1)
 
 
+class DialledFromTests(SynchronousTestCase):
+    """Peers know us by where we listen: connections that we make come from there too."""
+
+    def dialled(self, *places):
+        made = []
+
+        class Reactor:
+            def connectTCP(self, host, port, factory, timeout, bindAddress):
+                made.append(bindAddress)
+
+        transports = Transports(Reactor(), Timers(Clock()), ())
+        transports._stream_listeners = [transports_module.Listen(*place) for place in places]
+        transports.flow_to(NextHop("tcp", "127.0.0.9", 5060))
+        return made[0]
+
+    def test_connection_comes_from_the_address_that_we_listen_at(self):
+        self.assertEqual(self.dialled(("tcp", "127.0.0.5", 5060)), ("127.0.0.5", 0))
+        self.assertEqual(self.dialled(("tcp", "127.0.0.5", 5060), ("tcp", "::1", 5060)), ("127.0.0.5", 0))
+
+    def test_kernel_chooses_among_all_addresses(self):
+        for places in ((), (("tcp", "0.0.0.0", 5060),), (("tcp", "::1", 5060),), (("tcp", "0.0.0.0", 5060), ("tls", "127.0.0.5", 5061))):
+            self.assertIsNone(self.dialled(*places))
+
+    def test_address_of_the_route_comes_first_among_several(self):
+        self.assertEqual(self.dialled(("tcp", "127.0.0.5", 5060), ("tcp", "127.0.0.1", 5060)), ("127.0.0.1", 0))
+        self.assertEqual(self.dialled(("tcp", "127.0.0.5", 5060), ("tcp", "127.0.0.6", 5060)), ("127.0.0.5", 0))
+
+
 class HostileStreamTests(TransportsTestCase):
     """ROBUSTNESS promise 5 and 2.13."""
 
