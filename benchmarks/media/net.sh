@@ -19,7 +19,7 @@ up)
 	ip -n ctm-gen neigh replace 10.77.0.2 lladdr 02:00:00:00:77:02 dev cmg0 nud permanent
 	ip -n ctm-rel neigh replace 10.77.0.1 lladdr 02:00:00:00:77:01 dev cmr0 nud permanent
 	ip netns exec ctm-rel sh -c 'for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 >$f; done
-		echo "1024 65000" >/proc/sys/net/ipv4/ip_local_port_range'
+		echo "1024 65000" >/proc/sys/net/ipv4/ip_local_port_range; echo 1 >/proc/sys/net/ipv4/ip_forward'
 	;;
 *) echo "usage: net.sh up|down" >&2; exit 1 ;;
 esac

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""CPU time per RTP packet of a relay: calltrack's, rtpengine's in user space, or none.
+"""What it costs to relay RTP: calltrack's relays, rtpengine in user space, rtpproxy, or none at all.
 
     net.sh up                                              (once, root)
-    relaybench.py calltrack,rtpengine,direct --calls 300 --rounds 3
+    relaybench.py direct,twisted,kernel,rtpengine,rtpproxy --calls 300 --rounds 3
 
 Relays take turns within a round, so that the drift of the machine's speed hits them alike; compare the medians of
 one run only. The relay runs on CPU 1, the generator on CPU 0. Columns:
@@ -10,6 +10,8 @@ one run only. The relay runs on CPU 1, the generator on CPU 0. Columns:
     proc    user + system time of the relay's process per relayed packet, us. It holds one receive interrupt, that of
             the packet it sends, because veth delivers on the sender's CPU.
     all     generator + relay + kernel threads per packet, us; less the same of `direct` it is what relaying adds.
+
+--generators 2: one on each CPU, for relays that have no process, at more packets than one generator can send.
 
 A run during which the machine was used by others is marked NOISE, repeated (twice at most), and left out of the medians
 while a quiet one exists. Every measured run holds the lock /tmp/bench.lock.
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import functools
 import json
 import os
 import signal
@@ -36,7 +39,7 @@ HERE = Path(__file__).resolve().parent
 RTPLOAD = Path(os.environ.get("RTPLOAD", "/tmp/calltrack-rtpload"))
 LOCK = "/tmp/bench.lock"
 RELAY, GENERATOR = "10.77.0.2", "10.77.0.1"
-A, B = (GENERATOR, 7000), (GENERATOR, 7002)
+A, B = ((GENERATOR, 7000), (GENERATOR, 7100)), ((GENERATOR, 7002), (GENERATOR, 7102))  # of each generator
 
 
 def in_namespace(name: str, *argv: str) -> list[str]:
@@ -48,6 +51,8 @@ class Relay:
 
     process: subprocess.Popen | None = None
     report = ""
+    generators = 1
+    warm_up = 1.5  # seconds
 
     def set_up(self, calls: int) -> list[tuple[int, int]]:
         raise NotImplementedError
@@ -70,24 +75,52 @@ class Direct(Relay):
     """No relay: B listens in the relay's namespace. What the generator and the kernel cost by themselves."""
 
     def set_up(self, calls):
-        return [(B[1], A[1])] * calls
+        sides = list(zip(A, B))[: self.generators]
+        return [(b[1], a[1]) for a, b in sides for _ in range(calls // len(sides))]
 
 
 class Calltrack(Relay):
+    name = "twisted"
     options: tuple[str, ...] = ()
 
     def set_up(self, calls):
         argv = (sys.executable, str(HERE / "relay_host.py"), *self.options)
         process = self.spawn(*argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        process.stdin.write(json.dumps({"calls": calls, "address": RELAY, "a": A, "b": B}) + "\n")
+        sides = {"a": A[: self.generators], "b": B[: self.generators]}
+        process.stdin.write(json.dumps({"relay": self.name, "calls": calls, "address": RELAY, **sides}) + "\n")
         process.stdin.flush()
         answer = json.loads(process.stdout.readline())
+        if answer["why"]:
+            raise SystemExit(f"relay = {self.name} is not in force: {answer['why']}")
         self.report = f"opening a call {answer['us_per_call']:.0f} us"
         return answer["ports"]
 
     def tear_down(self):
         super().tear_down()
         self.report += ", figures " + self.process.stdout.readline().strip()
+
+
+class Kernel(Calltrack):
+    name = "kernel"
+
+    def set_up(self, calls):
+        self.warm_up = 3 + calls / 300  # a hundred calls at most are handed over each quarter of a second
+        return super().set_up(calls)
+
+
+class RTPProxy(Relay):
+    """Sippy's rtpproxy as PyPI's rtp.io carries it: for the interpreter in $RTPPROXY_PYTHON, or this one."""
+
+    def set_up(self, calls):
+        python = os.environ.get("RTPPROXY_PYTHON", sys.executable)
+        process = self.spawn(python, str(HERE / "rtpproxy_host.py"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        process.stdin.write(json.dumps({"calls": calls, "address": RELAY, "a": A[0], "b": B[0]}) + "\n")
+        process.stdin.flush()
+        answer = json.loads(process.stdout.readline() or "{}")
+        if "ports" not in answer:
+            raise SystemExit(f"rtpproxy does not run; {python} -m pip install rtp.io")
+        self.report = f"opening a call {answer['us_per_call']:.0f} us"
+        return answer["ports"]
 
 
 class RTPEngine(Relay):
@@ -99,7 +132,10 @@ class RTPEngine(Relay):
         argv += " --delete-delay=0 --config-file=none"
         self.spawn(*argv.split(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         client = self._client()
-        return [self._open(client, f"call-{number}") for number in range(calls)]
+        before = cpu_time(self.process.pid)
+        ports = [self._open(client, f"call-{number}") for number in range(calls)]
+        self.report = f"opening a call {(cpu_time(self.process.pid) - before) * 1e6 / calls:.0f} us"
+        return ports
 
     def _client(self) -> ng.NG:
         client = ng.NG((RELAY, 2223))
@@ -114,18 +150,25 @@ class RTPEngine(Relay):
 
     def _open(self, client: ng.NG, call_id: str) -> tuple[int, int]:
         common = {"call_id": call_id, "from_tag": "f", "replace": ["origin"], "flags": ["trust-address"]}
-        offer = client.command("offer", sdp=description(*A), **common)
-        answer = client.command("answer", sdp=description(*B), to_tag="t", **common)
+        offer = client.command("offer", sdp=description(*A[0]), **common)
+        answer = client.command("answer", sdp=description(*B[0]), to_tag="t", **common)
         return tuple(int(reply[b"sdp"].split(b"m=audio ")[1].split(b" ")[0]) for reply in (answer, offer))
 
 
-RELAYS = {"direct": Direct, "calltrack": Calltrack, "rtpengine": RTPEngine}
+RELAYS = {"direct": Direct, "twisted": Calltrack, "kernel": Kernel, "rtpengine": RTPEngine, "rtpproxy": RTPProxy}
 
 
-def measure(name: str, calls: int, seconds: float, profile: str) -> dict:
+def cpu_time(pid: int) -> float:
+    """Seconds of CPU that a process and its threads have used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(name: str, calls: int, seconds: float, profile: str, generators: int) -> dict:
     """One run; the generator's JSON with `all` added."""
     relay = RELAYS[name]()
-    if profile and name == "calltrack":
+    relay.generators = generators
+    if profile and isinstance(relay, Calltrack):
         relay.options = ("--profile", profile)
     with open(LOCK, "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -144,18 +187,30 @@ def measure(name: str, calls: int, seconds: float, profile: str) -> dict:
 
 
 def generate(relay: Relay, ports: list[tuple[int, int]], seconds: float, direct: bool) -> dict:
-    far = GENERATOR if direct else RELAY
-    with tempfile.NamedTemporaryFile("w", prefix="rtpload") as table:
-        table.writelines(f"{RELAY}:{a} {far}:{b}\n" for a, b in ports)
-        table.flush()
-        b = f"{RELAY if direct else GENERATOR}:{B[1]}"
-        argv = f"{RTPLOAD} -a {GENERATOR}:{A[1]} -b {b} -m {table.name} -w 1.5 -d {seconds} -t 500 -c 0 -C 1".split()
-        if direct:
-            argv += ["-N", "ctm-rel"]
-        if relay.process is not None:
-            argv += ["-p", str(relay.process.pid)]
-        run = subprocess.run(in_namespace("ctm-gen", *argv), check=True, stdout=subprocess.PIPE, timeout=seconds + 20)
-    return json.loads(run.stdout)
+    """Run a generator, or two at once, each with its share of the calls; their results as one."""
+    share = len(ports) // relay.generators
+    runs = []
+    with tempfile.TemporaryDirectory(prefix="rtpload") as directory:
+        for number in range(relay.generators):
+            table = Path(directory, str(number))
+            far = GENERATOR if direct else RELAY
+            some = ports[number * share : (number + 1) * share]
+            table.write_text("".join(f"{RELAY}:{a} {far}:{b}\n" for a, b in some))
+            a, b = A[number], (RELAY if direct else GENERATOR, B[number][1])
+            argv = f"{RTPLOAD} -a {a[0]}:{a[1]} -b {b[0]}:{b[1]} -m {table} -w {relay.warm_up} -d {seconds} -t 500"
+            argv += f" -c {number} -C 1" + (" -N ctm-rel" if direct else "")
+            argv += f" -p {relay.process.pid}" if relay.process is not None else ""
+            runs.append(subprocess.Popen(in_namespace("ctm-gen", *argv.split()), stdout=subprocess.PIPE))
+        found = [json.loads(run.communicate(timeout=seconds + relay.warm_up + 20)[0]) for run in runs]
+    result = found[0]
+    for other in found[1:]:
+        for key in ("calls", "sent", "recv", "lost", "silent_streams", "dup", "wrong_src", "alien", "send_err", "gen_cpu"):
+            result[key] += other[key]
+        result["lat_us"] = {key: max(value, other["lat_us"][key]) for key, value in result["lat_us"].items()}
+        process = result["relay_proc"]
+        process["us_per_pkt"] = (process["user_s"] + process["sys_s"]) * 1e6 / max(1, result["recv"])
+    result["loss_pct"] = 100 * result["lost"] / max(1, result["sent"])
+    return result
 
 
 def show(result: dict) -> None:
@@ -179,13 +234,17 @@ def summarise(results: list[dict]) -> None:
     medians = {}
     for name, runs in by_relay.items():
         runs = [run for run in runs if not run["noise"]] or runs
-        medians[name] = statistics.median(run["relay_proc"]["us_per_pkt"] for run in runs)
-        delay = statistics.median(run["lat_us"]["p50"] for run in runs)
-        everything = statistics.median(run["all"] for run in runs)
-        print(f"{name:10} median of {len(runs)}: proc {medians[name]:.2f} us/packet, all {everything:.2f}", end="")
-        print(f", delay p50 {delay:.0f} us")
-    if medians.get("rtpengine") and "calltrack" in medians:
-        print(f"calltrack / rtpengine: {medians['calltrack'] / medians['rtpengine']:.2f}")
+
+        def median(*keys: str) -> float:
+            return statistics.median(functools.reduce(lambda found, key: found[key], keys, run) for run in runs)
+
+        medians[name] = median("relay_proc", "us_per_pkt"), median("all")
+        print(f"{name:10} median of {len(runs)}: proc {medians[name][0]:.2f} us/packet, all {medians[name][1]:.2f}", end="")
+        if "direct" in medians:
+            print(f" (adds {medians[name][1] - medians['direct'][1]:.2f})", end="")
+        print(f", loss {median('loss_pct'):.4f} %, delay p50 {median('lat_us', 'p50'):.0f} p99 {median('lat_us', 'p99'):.0f} us")
+    if "rtpengine" in medians and "twisted" in medians:
+        print(f"twisted / rtpengine, proc: {medians['twisted'][0] / medians['rtpengine'][0]:.2f}")
 
 
 def main() -> None:
@@ -194,6 +253,7 @@ def main() -> None:
     options.add_argument("--calls", type=int, default=300)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--seconds", type=float, default=4, help="measured, of each run")
+    options.add_argument("--generators", type=int, choices=(1, 2), default=1)
     options.add_argument("--json", help="every result goes to this file")
     options.add_argument("--profile", default="", help="cProfile statistics of calltrack's relay go to this file")
     chosen = options.parse_args()
@@ -204,7 +264,7 @@ def main() -> None:
     for _ in range(chosen.rounds):
         for name in chosen.relays.split(","):
             for _ in range(3):
-                result = measure(name, chosen.calls, chosen.seconds, chosen.profile)
+                result = measure(name, chosen.calls, chosen.seconds, chosen.profile, chosen.generators)
                 show(result)
                 results.append(result)
                 if not result["noise"]:
