@@ -13,7 +13,7 @@ one run only. The relay runs on CPU 1, the generator on CPU 0. Columns:
 
 --generators 2: one on each CPU, for relays that have no process, at more packets than one generator can send.
 
-A run during which the machine was used by others is marked NOISE, repeated (twice at most), and left out of the medians
+A run during which the machine was used by others is marked NOISE, repeated (twice, unless told), and left out of the medians
 while a quiet one exists. Every measured run holds the lock /tmp/bench.lock.
 """
 
@@ -254,6 +254,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--seconds", type=float, default=4, help="measured, of each run")
     options.add_argument("--generators", type=int, choices=(1, 2), default=1)
+    options.add_argument("--retries", type=int, default=2, help="of a run that others disturbed")
     options.add_argument("--json", help="every result goes to this file")
     options.add_argument("--profile", default="", help="cProfile statistics of calltrack's relay go to this file")
     chosen = options.parse_args()
@@ -263,7 +264,7 @@ def main() -> None:
     results = []
     for _ in range(chosen.rounds):
         for name in chosen.relays.split(","):
-            for _ in range(3):
+            for _ in range(1 + chosen.retries):
                 result = measure(name, chosen.calls, chosen.seconds, chosen.profile, chosen.generators)
                 show(result)
                 results.append(result)

@@ -36,8 +36,9 @@ class Verdict(NamedTuple):
 
 @click.command()
 @json_option
+@click.option("--trial/--no-trial", default=True, help="Measure for five seconds what relaying media costs here.")
 @click.pass_context
-def check(ctx: click.Context, as_json: bool) -> None:
+def check(ctx: click.Context, as_json: bool, trial: bool) -> None:
     """Say whether everything is ready for calls; exit status 1 when something is not."""
     environment: Environment = ctx.obj
     named = environment.config_path or "defaults"
@@ -47,7 +48,7 @@ def check(ctx: click.Context, as_json: bool) -> None:
         verdicts = [Verdict("configuration", False, f"{named}: {line}") for line in error.errors]
     else:
         verdicts = [Verdict("configuration", True, f"{named}, {len(settings.trunks)} trunks")]
-        verdicts += run(lambda reactor: everything(settings, reactor))
+        verdicts += run(lambda reactor: everything(settings, reactor, trial))
     if as_json:
         print_json([{"check": v.subject, "ok": v.good, "verdict": v.words} for v in verdicts])
     else:
@@ -58,9 +59,9 @@ def check(ctx: click.Context, as_json: bool) -> None:
         ctx.exit(1)
 
 
-async def everything(settings: Settings, reactor: Any) -> list[Verdict]:
-    """The verdicts on all but the configuration itself."""
-    from calltrack.cli.check_media import on_nodes
+async def everything(settings: Settings, reactor: Any, trial: bool = True) -> list[Verdict]:
+    """The verdicts on all but the configuration itself; with `trial` the relay is tried for five seconds."""
+    from calltrack.cli.check_media import on_relay
     from calltrack.sip.resolver import system_resolver
 
     resolver = system_resolver(reactor)
@@ -68,7 +69,7 @@ async def everything(settings: Settings, reactor: Any) -> list[Verdict]:
     return [
         *database,
         *on_ports(settings),
-        *(Verdict("media", good, words) for good, words in await on_nodes(settings, reactor)),
+        *(Verdict("media", good, words) for good, words in await on_relay(settings, reactor, trial)),
         *on_certificate(settings),
         *await on_names(hosts, resolver.resolve),
         on_clock(time.time(), newest),

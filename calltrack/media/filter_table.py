@@ -219,13 +219,19 @@ class FilterTable:
             await self._nft(reactor, rules)
 
     async def _nft(self, reactor: Any, commands: str) -> None:
-        program = shutil.which("nft", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-        if program is None:
-            raise NoNftables("the program nft is not installed (Debian package nftables)")
+        program = find_nft()
         out, err, status = await getProcessOutputAndValue(program, [commands], os.environ, reactor=reactor)
         if status:
             first = (err or out).decode(errors="replace").strip().split("\n")[0]
             raise NoNftables(f"nft ended with status {status}: {first[:200]}")
+
+
+def find_nft() -> str:
+    """Where the program is that makes the table. Raises NoNftables."""
+    program = shutil.which("nft", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    if program is None:
+        raise NoNftables("the program nft is not installed (Debian package nftables)")
+    return program
 
 
 def _key(address: Address) -> bytes:
