@@ -79,7 +79,7 @@ class Sipp(Child):
             *("-mi", bracketed(address), "-mp", str(free_port(address))),
             *("-ci", ENGINE, "-cp", str(free_port(ENGINE)), "-t", transport[0] + "1", "-nostdin"),
             *("-trace_msg", "-message_file", self._messages, "-trace_err", "-error_file", self._errors),
-            *("-timeout", "40s", "-timeout_error"),
+            *("-timeout", test.sipp_patience, "-timeout_error"),
         ]
         super().__init__(test, f"sipp {scenario}", whole, path=folder)
         self._others: list[Sipp] = getattr(test, "sipps", [])  # of the same test, for what is told when it fails
@@ -124,6 +124,7 @@ class InteropTestCase(TestCase):
     """A test with an engine: first routes by `route`, then `start_engine`, then calls."""
 
     timeout = 90
+    sipp_patience = "40s"  # after which a sipp ends by itself
 
     def setUp(self) -> None:
         self.folder = os.path.abspath(self.mktemp())
