@@ -49,11 +49,20 @@ class ServiceUnavailable(SIPError):
 
 
 class UnusableSDP(NotAcceptableHere):
-    """A session description with nothing in it that can be relayed; the detail says what is wrong."""
+    """A session description with nothing in it that can be relayed; the detail says what is wrong. `warning`: the same
+    as a number (section 20.43)."""
+
+    def __init__(self, detail: str = "", warning: int = 399) -> None:
+        super().__init__(detail)
+        self.warning = warning
 
 
 class MediaUnavailable(ServiceUnavailable):
     """The relay has no free port or no working node."""
+
+
+class NoMediaAddress(MediaUnavailable):
+    """The relay has no address of the family that a party's media is of."""
 
 
 class TransportFailure(CalltrackError):

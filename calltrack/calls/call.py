@@ -331,7 +331,7 @@ class Call:
         lines = (b"Reason: Q.850;cause=%d" % outcome.q850,) if outcome.q850 else ()
         if retry:
             lines += (b"Retry-After: %d" % self._engine.retry_after(),)
-        self.caller.refuse(outcome.sip_code, lines)
+        self.caller.refuse(outcome.sip_code, lines, outcome.warning)
         self.end(outcome.status, hangup, outcome.sip_code, outcome.reason, outcome.q850)
 
     def end(self, status: str, hangup: str, sip_code: int, reason: str, q850: int) -> None:

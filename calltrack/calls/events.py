@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Callable, NamedTuple, Protocol
 
+from calltrack.sip.warning import Warning
+
 
 class Reply(Protocol):
     """A question of the peer that waits for an answer."""
@@ -18,7 +20,7 @@ class Reply(Protocol):
     withdrawn: Callable[[], None] | None  # to be called when the peer does not want an answer any more
 
     def accept(self, sdp: bytes = b"") -> None: ...
-    def refuse(self, status: int, lines: tuple[bytes, ...] = ()) -> None: ...
+    def refuse(self, status: int, lines: tuple[bytes, ...] = (), warning: Warning | None = None) -> None: ...
 
 
 class Ringing(NamedTuple):
@@ -40,6 +42,7 @@ class Failed(NamedTuple):
     status: int
     reason: str  # in words, for the record and the log
     q850: int = 0  # as the peer gave it; 0 = it did not
+    warning: Warning | None = None  # why media could not be agreed on
 
 
 class Acknowledged(NamedTuple):

@@ -18,6 +18,7 @@ from calltrack.sip.message import Request
 from calltrack.sip.reliable import ReliableResponses
 from calltrack.sip.transactions import ServerTransaction
 from calltrack.sip.uri import parse_uri
+from calltrack.sip.warning import Warning
 
 
 class InboundSide(UsageSide):
@@ -91,8 +92,10 @@ class InboundSide(UsageSide):
         self.refuse(504)
         self.call.heard(self, Ended("no PRACK to our provisional response", 504))
 
-    def refuse(self, status: int, lines: tuple[bytes, ...] = ()) -> None:
+    def refuse(self, status: int, lines: tuple[bytes, ...] = (), warning: Warning | None = None) -> None:
         """A final failure; the dialog never comes to be."""
+        if warning is not None:
+            lines += (warning.line(self._agent.transports.sent_by(self.transaction.flow)),)
         self._agent.respond(self.transaction, status, lines)
         self.usage.discard()
 

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from calltrack.calls.destinations import Destination, Forwarded, Offer
 from calltrack.calls.events import Answered, Failed, Ringing
-from calltrack.calls.outcomes import q850_in
+from calltrack.calls.outcomes import q850_in, warning_of
 from calltrack.calls.sides import Hearer, UsageSide, contact_line
 from calltrack.errors import CalltrackError, MalformedMessage, SIPError
 from calltrack.sip.agent import Agent
@@ -29,6 +29,7 @@ from calltrack.sip.reliable import Acknowledgements, is_reliable
 from calltrack.sip.session_timer import least_of
 from calltrack.sip.transactions import ClientTransaction
 from calltrack.sip.uri import parse_uri
+from calltrack.sip.warning import read_warning
 
 log = Logger()
 
@@ -140,7 +141,7 @@ class OutboundSide(UsageSide):
             self._fail(Failed(500, "a bug, see the log"))
             failure.raiseException()
         elif isinstance(failure.value, SIPError):
-            self._fail(Failed(failure.value.status, str(failure.value)))
+            self._fail(Failed(failure.value.status, str(failure.value), warning=warning_of(failure.value)))
         else:
             self._next_hop(str(failure.value))
 
@@ -292,7 +293,8 @@ class OutboundSide(UsageSide):
             if status == 503 and self._hops:
                 self._next_hop("503", 503)
                 return
-        self._fail(Failed(status, self._in_words(response), q850_in(response.items(b"reason"))))
+        warning = read_warning(response.items(b"warning")) if status in (488, 606) else None
+        self._fail(Failed(status, self._in_words(response), q850_in(response.items(b"reason")), warning))
 
     def _answer_challenge(self, transaction: ClientTransaction, response: Response) -> bool:
         if self._credentials is None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from calltrack.calls.events import Failed
-from calltrack.errors import MalformedMessage, MediaUnavailable, SIPError
+from calltrack.errors import MalformedMessage, MediaUnavailable, SIPError, UnusableSDP
 from calltrack.sip.grammar import parse_params
+from calltrack.sip.warning import Warning
 
 # Best news first: the caller hears the best of what several targets said.
 _ORDER = ("BUSY", "NOANSWER", "CONGESTION", "CHANUNAVAIL")
@@ -29,6 +30,7 @@ class Outcome(NamedTuple):
     sip_code: int  # what the caller is told
     reason: str  # for the record
     q850: int = 0
+    warning: Warning | None = None  # why media could not be agreed on, for the caller
 
 
 NO_ANSWER = Outcome("NOANSWER", 480, "no answer in the ring time", 19)
@@ -68,7 +70,7 @@ def outcome_of(failure: Failed) -> Outcome:
         return Outcome("CONGESTION", 500 if code == 503 else code, failure.reason, q850)
     # What is between us and the target, or our own fault, means nothing to the caller.
     told = 480 if code < 400 or code in (401, 407, 420, 421, 422, 481, 491) else code
-    return Outcome("CHANUNAVAIL", told, failure.reason, q850)
+    return Outcome("CHANUNAVAIL", told, failure.reason, q850, failure.warning)
 
 
 def best(outcomes: list[Outcome]) -> Outcome:
@@ -80,4 +82,9 @@ def of_unusable_answer(problem: SIPError) -> Outcome:
     """Of a target's answer that cannot be passed on: its own fault, or the relay's that failed meanwhile."""
     if isinstance(problem, MediaUnavailable):
         return Outcome("CONGESTION", 503, f"media: {problem}", 34)
-    return Outcome("CHANUNAVAIL", 488, f"the target's answer: {problem}", 65)
+    return Outcome("CHANUNAVAIL", 488, f"the target's answer: {problem}", 65, warning_of(problem))
+
+
+def warning_of(problem: SIPError) -> Warning | None:
+    """What a Warning says of a description that cannot be used."""
+    return Warning(problem.warning, problem.detail) if isinstance(problem, UnusableSDP) else None

@@ -11,10 +11,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from calltrack.calls.events import Reply
+from calltrack.calls.outcomes import warning_of
 from calltrack.calls.sides import UsageSide
 from calltrack.errors import SIPError
 from calltrack.sip.grammar import header_name
 from calltrack.sip.message import Message, Response
+from calltrack.sip.warning import Warning, read_warning
 
 log = Logger()
 
@@ -53,7 +55,7 @@ class Renegotiation:
 
         def answered(response: Response | None) -> None:
             if response is None or response.status >= 300:
-                reply.refuse(_told(response))
+                reply.refuse(_told(response), (), _warned(response))
                 return
             if response.cseq[1] == b"INVITE":
                 other.usage.ack(response.cseq[0])
@@ -63,9 +65,7 @@ class Renegotiation:
             answer.addCallbacks(reply.accept, refuse).addErrback(_bug)
 
         def refuse(failure: Failure) -> None:
-            reply.refuse(failure.value.status if failure.check(SIPError) else 500)
-            if not failure.check(SIPError):
-                _bug(failure)
+            _refuse(reply, failure)
 
         offer = self.media.offer(side.party, other.party, sdp, side.host, other.host)
         offer.addCallbacks(proposed, refuse).addErrback(_bug)
@@ -75,7 +75,7 @@ class Renegotiation:
 
         def answered(response: Response | None) -> None:
             if response is None or response.status >= 300:
-                reply.refuse(_told(response))
+                reply.refuse(_told(response), (), _warned(response))
                 return
             number = response.cseq[0]
             if reply.answered:
@@ -93,9 +93,7 @@ class Renegotiation:
 
         def refuse(failure: Failure, number: int) -> None:
             other.usage.ack(number)
-            reply.refuse(failure.value.status if failure.check(SIPError) else 500)
-            if not failure.check(SIPError):
-                _bug(failure)
+            _refuse(reply, failure)
 
         reply.withdrawn = other.usage.withdraw
         other.usage.reinvite(b"", answered)
@@ -147,6 +145,20 @@ class Renegotiation:
 def _copied(message: Message, keys: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """These headers of a message, as lines for another."""
     return tuple(header_name(key) + b": " + value for key in keys for value in message.all(key))
+
+
+def _refuse(reply: Reply, failure: Failure) -> None:
+    """Of a description that cannot be used, or on a bug of ours."""
+    if failure.check(SIPError):
+        reply.refuse(failure.value.status, (), warning_of(failure.value))
+    else:
+        reply.refuse(500)
+        _bug(failure)
+
+
+def _warned(response: Response | None) -> Warning | None:
+    """Why the other side does not take a description, for the one that made it."""
+    return read_warning(response.items(b"warning")) if response is not None and response.status in (488, 606) else None
 
 
 def _told(response: Response | None) -> int:

@@ -5,7 +5,7 @@ Knows the `listen` and `advertise` settings and the kernel's routes; knows no po
 
 from __future__ import annotations
 
-from calltrack.errors import MediaUnavailable
+from calltrack.errors import MediaUnavailable, NoMediaAddress
 from calltrack.media.settings import MediaSettings
 from calltrack.media.sockets import bind, local_address_towards
 
@@ -40,7 +40,7 @@ class LocalAddresses:
     def _choose(self, host: str) -> tuple[str, str]:
         listen = self._listen.get(":" in host)
         if listen is None:
-            raise MediaUnavailable(f"no address to listen on for media of the family of {host}")
+            raise NoMediaAddress(f"no address to listen on for media of the family of {host}")
         shown = self._advertise.get(":" in host)
         if listen not in _WILDCARDS:
             return shown or listen, listen

@@ -207,7 +207,7 @@ class Document:
             if section.port and section.rtp and section.fields[0] == b"audio":
                 self._restrict_section(section, order)
         if not self.usable:
-            raise UnusableSDP("no allowed codec is offered; allowed: " + ", ".join(allow))
+            raise UnusableSDP("no allowed codec is offered; allowed: " + ", ".join(allow), 305)
 
     def _restrict_section(self, section: Section, order: dict[str, int]) -> None:
         formats = section.fields[3:]

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from calltrack.errors import MediaUnavailable, UnusableSDP
+from calltrack.errors import MediaUnavailable, NoMediaAddress, UnusableSDP
 from calltrack.interfaces import IMediaSession, IMediaTap
 from calltrack.media.lanes import Lane
 from calltrack.media.ports import PortPair
@@ -107,7 +107,10 @@ class Party:
         if self._local is None and hosts:
             # Media may be of another family than signalling: then the route to media counts.
             alike = any((":" in host) == (":" in self.host) for host in hosts)
-            self._local = self._relay.addresses.towards(self.host if alike else hosts[0])
+            try:
+                self._local = self._relay.addresses.towards(self.host if alike else hosts[0])
+            except NoMediaAddress as problem:
+                raise UnusableSDP(str(problem), 301) from None
         for index, section in enumerate(document.sections):
             if self._local and not section.silenced and (":" in section.host) != (":" in self._local[1]):
                 document.reject(index)

@@ -11,6 +11,7 @@ from calltrack.errors import CalltrackError
 from calltrack.sip.flows import Flow
 from calltrack.sip.message import Request, Response
 from calltrack.sip.transactions import ClientTransaction, ServerTransaction
+from calltrack.sip.warning import Warning
 from calltrack.timers import Timer
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ class Exchange:
             self.usage.agent.respond(self.transaction, 200)
         self.usage.settled(self)
 
-    def refuse(self, status: int, lines: tuple[bytes, ...] = ()) -> None:
+    def refuse(self, status: int, lines: tuple[bytes, ...] = (), warning: Warning | None = None) -> None:
+        if warning is not None:
+            lines += (warning.line(self.usage.agent.transports.sent_by(self.transaction.flow)),)
         self.usage.agent.respond(self.transaction, status, lines)
         self.usage.settled(self)
 

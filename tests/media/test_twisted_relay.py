@@ -59,6 +59,18 @@ class AddressTests(RelayCase):
         session = self.relay().open("a-call", None)
         self.failureResultOf(session.offer("caller", "target-1", describe(HOST, 4000), HOST, "::1"), MediaUnavailable)
 
+    def test_media_of_a_family_that_we_do_not_listen_in_is_unusable_with_its_warning(self) -> None:
+        """RFC 3261 section 20.43: 301, incompatible network address formats."""
+        session = self.relay().open("a-call", None)
+        offer = session.offer("caller", "target-1", describe("2001:db8::7", 4000), HOST, HOST)
+        self.assertEqual(self.failureResultOf(offer, UnusableSDP).value.warning, 301)
+
+    def test_no_codec_that_is_allowed_is_unusable_with_its_warning(self) -> None:
+        """305, incompatible media format."""
+        session = self.relay().open("a-call", None)
+        offer = session.offer("caller", "target-1", describe(HOST, 4000), HOST, HOST, ("G723",))
+        self.assertEqual(self.failureResultOf(offer, UnusableSDP).value.warning, 305)
+
     def test_a_host_that_is_no_literal_is_unavailable_and_not_looked_up(self) -> None:
         def look_up(*arguments):
             self.fail("asked the DNS")
