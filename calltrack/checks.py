@@ -253,6 +253,13 @@ def store_url(value: Any) -> str:
     raise ValueError(f"{shown(value)} is no store; write sqlite:FILE or memory:")
 
 
+def base_url(value: Any) -> str:
+    """The beginning of web addresses, without a path: ``https://calls.example.com``."""
+    if not re.fullmatch(r"https?://[A-Za-z0-9._-]+(?::[0-9]{1,5})?|https?://\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?", text(value)):
+        raise ValueError(f"{shown(value)} is no address of a site; write it as https://calls.example.com")
+    return value
+
+
 def header_prefix(value: Any) -> str:
     """The part that the names of calltrack's headers begin with."""
     if not re.fullmatch("x-[a-z0-9-]{1,40}", text(value).lower()):

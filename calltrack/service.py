@@ -20,10 +20,6 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
 from calltrack import __version__
-from calltrack.access.guard import LogInGuard
-from calltrack.access.keys import Keys
-from calltrack.access.passwords import Passwords
-from calltrack.access.people import People
 from calltrack.calls.engine import CallEngine
 from calltrack.calls.pings import Pings
 from calltrack.calls.proving import Proofs
@@ -46,15 +42,12 @@ from calltrack.storage.bulletin import Bulletin
 from calltrack.storage.ledger import Ledger
 from calltrack.storage.url import Stores, open_stores
 from calltrack.timers import Timers
-from calltrack.tracking.accounts import Accounts
-from calltrack.tracking.catalog import Catalog
 from calltrack.tracking.routing import CachedScenarioSource
-from calltrack.tracking.search import CallLog
 from calltrack.tracking.visits import Visits
-from calltrack.web.api.site import API
+from calltrack.web import front
+from calltrack.web.client import client_address
 from calltrack.web.health import HealthPage
 from calltrack.web.request_limits import RequestLimits
-from calltrack.web.services import Services, TrunkState
 from calltrack.web.site import put_together
 from calltrack.web.visits import VisitsResource
 
@@ -73,7 +66,7 @@ class Options(usage.Options):
         """Read the configuration while there is still a terminal to complain to."""
         try:
             self.settings = read_settings(self["config"])
-            if any(place.transport == "tls" for place in self.settings.sip.listen):
+            if self.settings.web.tls or any(place.transport == "tls" for place in self.settings.sip.listen):
                 ServerCertificate(self.settings.tls.certificate, self.settings.tls.key).load()
             Trust(self.settings.tls.authorities).load()
         except ConfigErrors as problem:
@@ -182,7 +175,15 @@ class CalltrackService(Service):
             self.registrations.observers.append(bulletin.renew)
         self.registrar.observers.append(self.events.account_news)
         self.standing.observers.append(self.events.peer_news)
-        self.services = self._services()
+        self.services = front.make_services(
+            settings,
+            self.stores,
+            reactor,
+            wall_ms,
+            trunk_state=lambda name: self.standing.up("trunk", name),
+            facts=self.facts,
+            client=lambda request: client_address(request, settings.web.proxies),
+        )
         self._began = reactor.seconds()
         self._web: Any = None
 
@@ -214,13 +215,19 @@ class CalltrackService(Service):
         self.transports.start()
         web = self.settings.web.listen
         try:
-            self._web = self.reactor.listenTCP(web.port, put_together(self.resources()), interface=web.host)
+            self._web = self._listen_web(web.port, put_together(self.resources()), web.host)
         except CannotListenError:
             self.transports.stop()
             raise
         for place in self.transports.listening():
             log.info("SIP listens on {place.transport} {place.host} port {place.port}", place=place)
-        log.info("web listens on http://{at.host}:{at.port}/health", at=self._web.getHost())
+        log.info("web listens on {url}", url=self.page_url)
+
+    def _listen_web(self, port: int, site: Any, host: str) -> Any:
+        if not self.settings.web.tls:
+            return self.reactor.listenTCP(port, site, interface=host)
+        certificate = ServerCertificate(self.settings.tls.certificate, self.settings.tls.key)
+        return self.reactor.listenSSL(port, site, certificate, interface=host)
 
     def startService(self) -> None:
         super().startService()
@@ -248,7 +255,16 @@ class CalltrackService(Service):
         self.agent.serving = True
         self.pings.start()
         self.registrations.start()
+        await front.tell_set_up_link(self.services, self.page_url)
         self.started.callback(None)
+
+    @property
+    def page_url(self) -> str:
+        """Where the page is, as somebody on this machine reaches it, unless configured."""
+        at = self._web.getHost()
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(at.host, at.host)
+        scheme = "https" if self.settings.web.tls else "http"
+        return self.settings.web.public_url or f"{scheme}://{host}:{at.port}"
 
     def _could_not_start(self, failure: Failure) -> None:
         """Whatever a store may do is dealt with where it is asked, so this is a bug: it must not go on half
@@ -296,44 +312,13 @@ class CalltrackService(Service):
 
     def resources(self) -> dict[bytes, IResource]:
         """What the web answers, by first path segment."""
-        api, web = API(self.services), self.settings.web
+        web = self.settings.web
         limits = RequestLimits(self.timers.now, web.pages_per_address, web.pages_per_project)
         return {
             b"health": HealthPage(self.facts).app.resource(),
-            b"api": api.app.resource(),
             b"t": VisitsResource(self.visits, limits, web.proxies),
+            **front.resources(self.services),
         }
-
-    def _services(self) -> Services:
-        """What the page and the API work with."""
-        stores, sip = self.stores, self.settings.sip
-        countries = {trunk.country for trunk in self.settings.trunks}
-        return Services(
-            catalog=Catalog(stores.catalog),
-            accounts=Accounts(stores.accounts, stores.locations, sip.domain),
-            calls=CallLog(stores.records),
-            keys=Keys(stores.access, wall_ms),
-            people=People(stores.access, wall_ms, Passwords(self.reactor), LogInGuard(self.reactor.seconds)),
-            wall_ms=wall_ms,
-            domain=sip.domain,
-            listen=sip.listen,
-            country=countries.pop() if len(countries) == 1 else "",
-            trunks=self._trunk_states,
-            facts=self.facts,
-        )
-
-    def _trunk_states(self) -> list[TrunkState]:
-        words = {None: "unknown", True: "up", False: "down"}
-        return [
-            TrunkState(
-                name=trunk.name,
-                state=words[self.standing.up("trunk", trunk.name)],
-                delivers=bool(trunk.sources or trunk.register or trunk.inbound_username),
-                outbound=trunk.outbound,
-                sources=tuple(map(str, trunk.sources)),
-            )
-            for trunk in self.settings.trunks
-        ]
 
     def trunk_facts(self) -> dict[str, Any]:
         """How each trunk stands, for other processes."""

@@ -235,6 +235,11 @@ class People:
             await self._store.put_session(session)
         return session, person
 
+    async def session_by_id(self, session: str) -> Session | None:
+        """A session that was found before, while it lasts."""
+        found = await self._store.session(session)
+        return found if found is not None and found.expires > self._wall_ms() else None
+
     async def sessions(self, person: int) -> list[Session]:
         """Where a person is logged in, newest first."""
         now = self._wall_ms()

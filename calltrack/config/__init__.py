@@ -16,7 +16,7 @@ from calltrack.checks import Check
 from calltrack.errors import ConfigErrors
 from calltrack.registrar.settings import RegistrarSettings
 from calltrack.config.sinks import read_sinks
-from calltrack.config.sections import SECTIONS, TRUNK, Settings, SIPSettings, TLSSettings
+from calltrack.config.sections import SECTIONS, TRUNK, Settings, SIPSettings, TLSSettings, WebSettings
 
 
 def defaults() -> Settings:
@@ -57,6 +57,9 @@ def load(text: str, source: str = "calltrack.toml") -> Settings:
     for key in ("certificate", "key"):
         if not getattr(tls, key) and (place or tls.certificate or tls.key) and not _has_error(errors, f"[tls] {key}:"):
             errors.append(f"[tls] {key}: is missing" + (f", but [sip] listen has {place}" if place else ""))
+    web = sections.get("web", WebSettings())
+    if web.tls and not tls.certificate and not _has_error(errors, "[tls] certificate:"):
+        errors.append("[tls] certificate: is missing, but [web] tls is true")
     registrar = sections.get("registrar", RegistrarSettings())
     for key in ("max_expires", "default_expires"):
         if getattr(registrar, key) < registrar.min_expires:

@@ -58,7 +58,9 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``[web]``: where HTTP listens, and how much is asked there."""
 
     listen: HostPort = HostPort("127.0.0.1", 8080)
-    proxies: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1"))  # whose X-Forwarded-For counts
+    proxies: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1"))  # whose X-Forwarded-... count
+    tls: bool = False  # HTTPS, with the certificate of [tls]
+    public_url: str = ""  # as browsers reach us; "" = by the address they used
     pages_per_address: int = 300  # pages with the snippet opened a minute from one address; 0 = no limit
     pages_per_project: int = 12_000  # the same of all addresses together
 
@@ -185,6 +187,8 @@ SECTIONS: dict[str, tuple[type, dict[str, Any]]] = {
         {
             "listen": checks.host_port,
             "proxies": checks.each(checks.network),
+            "tls": checks.flag,
+            "public_url": checks.base_url,
             "pages_per_address": checks.whole(0, 1_000_000),
             "pages_per_project": checks.whole(0, 10_000_000),
         },

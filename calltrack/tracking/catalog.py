@@ -98,11 +98,12 @@ class Catalog:
         codec names, most wanted first (none = as offered). `record`: whether its calls are recorded. `shown`: how
         pages show its numbers: segments, selectors, replace, mask, fallback, hold, as `Scenario` has them."""
         targets = read_targets(forwards, ring_time=ring_time, max_calls=max_calls, allow=allow, addressing=addressing)
-        scenario = Scenario(id=0, project=project, name="", kind="static" if static else "dynamic")
-        changes = {"name": name, "targets": targets, "ring": ring, "record": record, **shown}
-        if static:
-            changes["marker"] = static
-        return await self._store.add_scenario(_changed(scenario, changes, _SCENARIO_RULES))
+        changes = {"targets": targets, "ring": ring, "record": record, **shown}
+        return await self._store.add_scenario(draft_scenario(name, project, static, **changes))
+
+    async def add_drafted(self, draft: Scenario) -> Scenario:
+        """A new scenario, as `draft_scenario` made it."""
+        return await self._store.add_scenario(draft)
 
     async def edit_scenario(self, scenario: int, **changes: Any) -> Scenario:
         """Change fields of a scenario: name, marker (with "" it becomes dynamic), targets (of `read_targets`), ring,
@@ -168,6 +169,14 @@ class Catalog:
         """The number that is written so."""
         digits = normalise(number, country)
         return _found(f"number {digits}", (n for n in await self.numbers() if n.number == digits))
+
+
+def draft_scenario(name: str, project: int, static: str, **fields: Any) -> Scenario:
+    """A scenario that is not stored yet, its fields checked; `static` and `fields` as `Catalog.add_scenario` has them.
+    Raises InvalidField."""
+    scenario = Scenario(id=0, project=project, name="", kind="static" if static else "dynamic")
+    marker = {"marker": static} if static else {}
+    return _changed(scenario, {"name": name, **marker, **fields}, _SCENARIO_RULES)
 
 
 def read_targets(forwards: Sequence[str], **settings: Any) -> tuple[Target, ...]:

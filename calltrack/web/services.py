@@ -5,15 +5,33 @@ Put together by the service. Knows names, not how anything is done.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Sequence
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any, Awaitable, Callable, Sequence
 
 import msgspec
+from twisted.web.iweb import IRequest
 
 from calltrack.access.keys import Keys
 from calltrack.access.people import People
 from calltrack.tracking.accounts import Accounts
 from calltrack.tracking.catalog import Catalog
+from calltrack.tracking.model import Project, Target
 from calltrack.tracking.search import CallLog
+
+
+Network = IPv4Network | IPv6Network
+
+
+def peer(request: IRequest) -> str:
+    """The address of whoever is connected; "" when it has none."""
+    return getattr(request.getClientAddress(), "host", "") or ""
+
+
+class TestCallOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a test call to a target has shown. `words` are for a person."""
+
+    ok: bool
+    words: str
 
 
 class TrunkState(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,3 +59,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     country: str = ""  # by whose rules national numbers are read
     trunks: Callable[[], list[TrunkState]] = list
     facts: Callable[[], dict[str, Any]] = dict  # of the running engine
+    proxies: Sequence[Network] = ()  # whose word about a browser's address and encryption counts
+    public_url: str = ""  # as others reach us; "" = as the browser that asks does
+    test_call: Callable[[Project, Target], Awaitable[TestCallOutcome]] | None = None
+    webhooks: Any = None  # `events.webhooks.Webhooks`
+    client: Callable[[IRequest], str] = peer  # the address that a request comes from
+    demonstration: bool = False  # everything is made up, and the page says so

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from calltrack.tracking.model import Addressing, Number, Project, Scenario
+from calltrack.tracking.model import DEFAULT_HOLD, Addressing, Number, Project, Scenario
 from calltrack.web.api.operations import ID, Asked, Operation, Page
 from calltrack.web.services import TrunkState
 
@@ -16,6 +16,8 @@ Seconds = Annotated[float, Meta(ge=0, le=86400)]
 RingTime = Annotated[float, Meta(ge=1, le=300)]
 Limit = Annotated[int, Meta(ge=0, le=1_000_000)]
 Rate = Annotated[float, Meta(ge=0, le=100_000)]
+Hold = Annotated[float, Meta(ge=0, le=86400)]
+SHOWN = ("record", "segments", "selectors", "replace", "mask", "fallback", "hold")
 Forwards = Annotated[tuple[str, ...], Meta(min_length=1, max_length=20)]
 
 
@@ -70,12 +72,12 @@ class NumberChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class NewScenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A static scenario to add. `forward`: targets in ringing order, as office@domain.com, sip:office@192.0.2.7:5062,
-    phone:+74951234567 or account."""
+    """A scenario to add; without a marker it is dynamic. `forward`: targets in ringing order, as office@domain.com,
+    sip:office@192.0.2.7:5062, phone:+74951234567 or account."""
 
     name: Name
-    marker: str
     forward: Forwards
+    marker: str = ""
     project: ID | None = None
     ring: Literal["in-order", "all"] = "in-order"
     ring_time: RingTime = 20.0
@@ -83,6 +85,12 @@ class NewScenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     allow: tuple[str, ...] = ()
     addressing: Addressing = Addressing()
     record: bool = False
+    segments: tuple[str, ...] = ()
+    selectors: tuple[str, ...] = ()
+    replace: tuple[str, ...] = ()
+    mask: str = ""
+    fallback: str = ""
+    hold: Hold = DEFAULT_HOLD
 
 
 class ScenarioChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,6 +106,12 @@ class ScenarioChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     addressing: Addressing | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
     record: bool | UnsetType = UNSET
+    segments: tuple[str, ...] | UnsetType = UNSET
+    selectors: tuple[str, ...] | UnsetType = UNSET
+    replace: tuple[str, ...] | UnsetType = UNSET
+    mask: str | UnsetType = UNSET
+    fallback: str | UnsetType = UNSET
+    hold: Hold | UnsetType = UNSET
 
 
 def changes_of(change: Any) -> dict[str, Any]:
@@ -196,7 +210,7 @@ async def _add_scenario(asked: Asked) -> Scenario:
         max_calls=new.max_calls,
         allow=new.allow,
         addressing=new.addressing,
-        record=new.record,
+        **{name: getattr(new, name) for name in SHOWN},
     )
     await asked.services.people.note(asked.who.name, "scenario.added", project, f"{added.id} ({added.name})")
     return added

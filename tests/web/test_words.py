@@ -1,0 +1,94 @@
+"""Everything the page says is said in both languages, with the same blanks."""
+
+import ast
+import re
+from importlib import resources
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import calltrack.web
+from calltrack.web.pages.wording import Words, _table, phone, preferred
+
+HOME = Path(calltrack.web.__file__).parent
+_CALLED = re.compile(r'(?<![\w.])(_|n)\((?:\w+, )?"((?:[^"\\]|\\.)*)"')
+_BLANKS = re.compile(r"\{(\w+)\}")
+
+
+def said_in_templates():
+    for path in sorted((HOME / "templates").iterdir()):
+        text = path.read_text("utf-8")
+        for name, key in _CALLED.findall(text):
+            yield key
+        for menu in re.findall(r'\("[^"]*", "([^"]*)", "[\w:]+"\)', text):  # the menu of base.html
+            yield menu
+
+
+def said_in_modules():
+    """Constants handed to `say` and `count`, and those that tables of words keep for them."""
+    from calltrack.access.model import ROLES, SCOPES
+    from calltrack.access import passwords as people_passwords
+    from calltrack.tracking import accounts
+    from calltrack.web.pages import calls, overview, telling, view
+
+    for path in sorted((HOME / "pages").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
+                name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+                if name in ("say", "count") and node.args:
+                    for constant in ast.walk(node.args[-1] if name == "count" else node.args[0]):
+                        if isinstance(constant, ast.Constant) and isinstance(constant.value, str):
+                            yield constant.value
+    yield from view._DONE.values()
+    yield from telling._REASONS.values()
+    yield from (words for _, words in calls.STATUSES)
+    yield from overview._WEEK
+    yield from ROLES
+    yield from SCOPES.values()
+    yield from accounts.broken_rules("\n" + "1" * 200) + accounts.broken_rules("")
+    yield from people_passwords.broken_rules("\n") + people_passwords.broken_rules("maria password" + "x" * 300, "maria")
+
+
+NOT_WORDS = {"both-ways", "caller-silent", "target-silent", "?", ""}  # keys of tables that stand in a call
+
+
+class WordTests(SynchronousTestCase):
+    def test_everything_is_said_in_russian(self):
+        table = _table("ru")
+        missing = sorted({key for key in (*said_in_templates(), *said_in_modules()) if key not in table} - NOT_WORDS)
+        self.assertEqual(missing, [])
+
+    def test_translations_have_the_blanks_of_what_they_translate(self):
+        for key, text in _table("ru").items():
+            for form in [text] if isinstance(text, str) else text:
+                self.assertEqual(set(_BLANKS.findall(form)), set(_BLANKS.findall(key)), key)
+
+    def test_no_translation_is_left_over(self):
+        said = {*said_in_templates(), *said_in_modules()}
+        code = "".join(path.read_text("utf-8") for path in (HOME / "pages").glob("*.py"))
+        code += "".join(path.read_text("utf-8") for path in (HOME / "templates").iterdir())
+        left = [key for key in _table("ru") if key not in said and f'"{key}"' not in code]
+        self.assertEqual(left, [])
+
+    def test_numbers_take_their_plural_forms(self):
+        russian, english = Words("ru"), Words("en")
+        self.assertEqual([english.count(n, "{n} calls") for n in (0, 1, 2)], ["0 calls", "1 call", "2 calls"])
+        forms = [russian.count(n, "{n} calls") for n in (1, 2, 5, 11, 21, 22, 112)]
+        self.assertEqual(forms, ["1 звонок", "2 звонка", "5 звонков", "11 звонков", "21 звонок", "22 звонка", "112 звонков"])
+
+    def test_browser_language_is_taken_where_we_speak_it(self):
+        self.assertEqual(preferred("de-DE,ru-RU;q=0.8,en;q=0.5"), "ru")
+        self.assertEqual(preferred("fr"), "en")
+        self.assertEqual(Words("xx").language, "en")
+
+    def test_instants_are_told_by_the_wall_clock_of_the_project(self):
+        self.assertEqual(Words("en", "Europe/Moscow").at(1_795_457_000_000), "2026-11-23 21:03:20")
+
+    def test_numbers_are_written_as_people_read_them_and_hostile_ones_stay(self):
+        self.assertEqual(phone("74951234567"), "+7 495 123-45-67")
+        for text in ("<script>", "", "12", "\u0663" * 9):
+            self.assertEqual(phone(text), text)
+
+    def test_words_are_files_of_the_package(self):
+        names = {file.name for file in resources.files("calltrack.web").joinpath("words").iterdir()}
+        self.assertEqual(names, {"en.json", "ru.json"})
