@@ -7,6 +7,7 @@ who may have a number.
 from __future__ import annotations
 
 from heapq import heappop, heappush
+from math import inf
 from typing import Any, Callable, Iterable, NamedTuple
 
 from msgspec.structs import replace
@@ -76,6 +77,7 @@ class Pools:
         self._held: dict[str, Held] = {}  # by number
         self._history: dict[str, list[Lease]] = {}  # by number, oldest first; an active one is the last
         self._due: list[tuple[float, int, Held]] = []  # heap; may be early, as `until` moves
+        self._idle_since: dict[str, float] = {}  # number: monotonic end of its last lease that was shown
         self._aside: dict[str, float] = {}  # number: when it is tried again
         self._left: dict[tuple[int, int], list[Held]] = {}  # by project and visit: what an earlier run left active
         self._pushed = 0
@@ -103,9 +105,8 @@ class Pools:
         free = (number for number in pool.members if number not in self._held and number not in self._aside)
         pool.free = dict.fromkeys(sorted(free, key=self._idleness))
 
-    def _idleness(self, number: str) -> tuple[int, str]:
-        history = self._history.get(number)
-        return (history[-1].ended or 0 if history else -1), number
+    def _idleness(self, number: str) -> tuple[float, str]:
+        return self._idle_since.get(number, -inf), number
 
     def remember(self, leases: Iterable[Lease]) -> None:
         """Take over what an earlier run left, oldest first. Active leases are held on for their hold time."""
@@ -117,6 +118,9 @@ class Pools:
             known.append(lease)
             known.sort(key=lambda lease: lease.begun)
             del known[:-KEPT]
+            if lease.ended is not None and lease.ended > lease.begun:
+                idle_since = now - max(0, self._wall_ms() - lease.ended) / 1000
+                self._idle_since[lease.number] = max(idle_since, self._idle_since.get(lease.number, -inf))
             if lease.ended is None and lease.number not in self._held:
                 pool = self._pools.get(lease.scenario)
                 hold = pool.hold if pool is not None else 0.0
@@ -224,6 +228,8 @@ class Pools:
         over = held.lease = replace(lease, ended=ended, confirmed=held.confirmed)
         history = self._history[lease.number]
         history[:] = [over if one.begun == lease.begun else one for one in history]
+        if not first:
+            self._idle_since[lease.number] = held.until
         self._free(lease.number, first)
         self._ended(held)
 

@@ -31,7 +31,7 @@ class Attributor(Protocol):
 
     def follow(self, projects: list[Project], scenarios: list[Scenario], numbers: list[Number]) -> None: ...
 
-    def attribute(self, number: str, at: int) -> Attribution: ...
+    def attribute(self, number: str, at: int, caller: str = "") -> Attribution: ...
 
 
 class RoutingTable:
@@ -130,7 +130,7 @@ class CachedScenarioSource:
             return fail(StoreUnavailable("the catalog has not been read yet"))
         route = self._table.route(dialled)
         if route is not None and self._visits is not None and route.attribution.reason == NO_VISIT:
-            route = replace(route, attribution=self._visits.attribute(dialled, round(at * 1000)))
+            route = replace(route, attribution=self._visits.attribute(dialled, round(at * 1000), caller))
         return succeed(route)
 
     def last_known(self, dialled: str) -> Route | None:

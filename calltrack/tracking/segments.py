@@ -6,12 +6,12 @@ Knows the little language and the fields of a visit; not what a match leads to.
 from __future__ import annotations
 
 import re
-from fnmatch import translate
 from functools import lru_cache
 from typing import Callable
 
 from calltrack.errors import InvalidField
 from calltrack.tracking.model import Visit
+from calltrack.tracking.patterns import wildcard
 from calltrack.tracking.targets import quoted
 
 FIELDS = (
@@ -65,8 +65,8 @@ def _condition(part: str, whole: str) -> Match:
     value = value.lower()
     negated = operator in ("not like", "!=")
     if operator in ("like", "not like"):
-        matches = re.compile(translate(value)).match
-        return lambda visit: (matches(_value(visit, field)) is not None) is not negated
+        matches = wildcard(value)
+        return lambda visit: matches(_value(visit, field)) is not negated
     return lambda visit: (_value(visit, field) == value) is not negated
 
 

@@ -14,13 +14,13 @@ left out. Knows addresses; not what becomes of the marker.
 from __future__ import annotations
 
 import re
-from fnmatch import translate
 from functools import lru_cache
 from typing import Callable, Iterable, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from calltrack.errors import InvalidField
 from calltrack.tracking.markers import clean_marker
+from calltrack.tracking.patterns import wildcard
 from calltrack.tracking.referrers import search_engine, social_network
 from calltrack.tracking.targets import quoted
 
@@ -188,8 +188,8 @@ def _rule(line: str) -> tuple[Callable[[Arrival], bool], str, bool]:
         return lambda arrival: arrival.kind == condition, template, False
     word, _, pattern = condition.partition(" ")
     if word == "from" and pattern:
-        matches = re.compile(translate(pattern.lower())).match
-        return lambda arrival: bool(arrival.host) and matches(arrival.host) is not None, template, False
+        matches = wildcard(pattern)
+        return lambda arrival: bool(arrival.host) and matches(arrival.host), template, False
     kinds = ", ".join(_KINDS)
     raise InvalidField(
         "marker_rules", f"{quoted(condition)} is no condition; allowed: ?PARAMETER, ?PARAMETER=VALUE, from HOST, {kinds}"
@@ -199,8 +199,8 @@ def _rule(line: str) -> tuple[Callable[[Arrival], bool], str, bool]:
 def _by_parameter(name: str, pattern: str | None) -> Callable[[Arrival], bool]:
     if pattern is None:
         return lambda arrival: name in arrival.parameters
-    matches = re.compile(translate(pattern.lower())).match
-    return lambda arrival: name in arrival.parameters and matches(arrival.parameters[name].lower()) is not None
+    matches = wildcard(pattern)
+    return lambda arrival: name in arrival.parameters and matches(arrival.parameters[name])
 
 
 def _filled(template: str, arrival: Arrival) -> str:

@@ -10,14 +10,15 @@ import re
 import secrets
 from typing import Any, Callable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from calltrack.errors import NoSuchObject, StoreUnavailable
 from calltrack.interfaces import IVisitStore
 from calltrack.timers import Timers
-from calltrack.tracking.attribution import attribute
+from calltrack.tracking.attribution import EXACT, attribute
 from calltrack.tracking.granting import CONFIRM, Grants, for_nobody
+from calltrack.tracking.leaks import Leaks
 from calltrack.tracking.leases import KEPT, PoolState
 from calltrack.tracking.model import Attribution, Lease, Number, Project, Scenario, Shown, Visit
 from calltrack.tracking.numbering import Numbering
@@ -34,6 +35,7 @@ EARLY = 0.25  # seconds by which that may come early: browsers' clocks are coars
 ANOTHER_VISIT = 14 * 86400.0  # seconds after which the same browser begins a new visit
 SWEEP = 1.0  # seconds
 RETRY = 1.0  # seconds
+NOT_READ = Attribution(reason="the history of leases has not been read yet")
 MAX_USER_AGENT = 400  # characters that are kept
 
 _BROWSER = re.compile(r"Mozilla/[0-9]")
@@ -74,7 +76,10 @@ class Visits:
         self._loaded: set[str] = set()  # numbers whose history is in memory
         self._wanted: tuple[list[Project], list[Scenario], list[Number]] | None = None
         self._loading = False
+        self._waiting: list[Deferred[None]] = []  # for the end of loading
         self._fallbacks: frozenset[str] = frozenset()
+        self._projects: dict[int | None, int] = {}  # by scenario
+        self._leaks = Leaks()
         self._sweeping: Any = None
         self.ready = False  # the history of every number has been read
 
@@ -92,13 +97,21 @@ class Visits:
         return self._journal.stop()
 
     def follow(self, projects: list[Project], scenarios: list[Scenario], numbers: list[Number]) -> None:
-        """The catalog as it is from now on. Numbers that are new take part once their history has been read."""
+        """The catalog as it is from now on. It counts once the history of numbers that are new has been read."""
         self._wanted = (projects, scenarios, numbers)
         if not self._loading:
             self._loading = True
             Deferred.fromCoroutine(self._load()).addErrback(
                 lambda bug: log.failure("the catalog could not be taken over", failure=bug)
             )
+
+    def followed(self) -> Deferred[None]:
+        """Fires with None as soon as the latest catalog counts."""
+        if not self._loading:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        return waiting
 
     async def _load(self) -> None:
         try:
@@ -122,9 +135,13 @@ class Visits:
                 self._loaded.update(unread)
                 self._sites = Sites(projects, scenarios, numbers)
                 self._fallbacks = frozenset(scenario.fallback for scenario in scenarios if scenario.fallback)
+                self._projects = {scenario.id: scenario.project for scenario in scenarios}
                 self.ready = True
         finally:
             self._loading = False
+            waiting, self._waiting = self._waiting, []
+            for one in waiting:
+                one.callback(None)
 
     def _pause(self, seconds: float) -> Deferred[None]:
         pause: Deferred[None] = Deferred()
@@ -140,8 +157,13 @@ class Visits:
 
     def project(self, key: str) -> Project:
         """The project that a page names; its `sites` are the origins that may ask. Raises NoSuchObject when there is
-        none, or it is disabled."""
-        return self._sites.site(key).project
+        none, or it is disabled; StoreUnavailable before the catalog has been read."""
+        return self._site(key).project
+
+    def _site(self, key: str) -> Site:
+        if not self.ready:
+            raise StoreUnavailable("visits are not served yet")
+        return self._sites.site(key)
 
     def arrive(
         self,
@@ -174,13 +196,11 @@ class Visits:
     async def _arrive(
         self, key: str, page: str, referrer: str, cookie: str, consent: bool, address: str, user_agent: str
     ) -> Shown:
-        site = self._sites.site(key)
+        site = self._site(key)
         came = arrival(page, referrer, site.hosts)
         source = site.rules.source(came)
         if not consent or not looks_like_a_browser(user_agent):
             return Shown(swaps=for_nobody(site, source, page, referrer))
-        if not self.ready:
-            raise StoreUnavailable("visits are not served yet")
         earlier = await self._known(site, cookie)
         if earlier is not None and not self._is_another(earlier.visit, source):
             earlier.missed.clear()
@@ -212,14 +232,14 @@ class Visits:
         return shown
 
     async def _beat(self, key: str, cookie: str) -> Shown:
-        site = self._sites.site(key)
+        site = self._site(key)
         presence = await self._known(site, cookie)
         if presence is None:
             raise NoSuchObject("no such visit")
         return await self._grants.show(site, presence)
 
     async def _leave(self, key: str, cookie: str) -> None:
-        site = self._sites.site(key)
+        site = self._site(key)
         known = read_cookie(cookie)
         presence = self._presences.get(site.project.id, known[0]) if known is not None else None
         if presence is not None and knows_secret(presence.visit, known[1]):
@@ -234,8 +254,6 @@ class Visits:
         project = site.project.id
         presence = self._presences.get(project, number)
         if presence is None:
-            if not self.ready:
-                raise StoreUnavailable("visits are not served yet")
             try:
                 visit = await self._store.get(project, number)
             except NoSuchObject:
@@ -272,10 +290,30 @@ class Visits:
 
     # Calls
 
-    def attribute(self, number: str, at: int) -> Attribution:
+    def attribute(self, number: str, at: int, caller: str = "") -> Attribution:
         """Which visit a call to `number` (digits) of a dynamic scenario at `at` (milliseconds since the Unix epoch)
-        belongs to. From memory, at once."""
-        return attribute(self._pools.history(number), at, number in self._fallbacks)
+        belongs to. From memory, at once. Calls of people who were not shown the number are told of."""
+        if not self.ready:
+            return NOT_READ
+        history = self._pools.history(number)
+        found = attribute(history, at, number in self._fallbacks)
+        if not (found.candidates and found.candidates[0].reason == EXACT):
+            self._watch(number, at, caller, found, history[-1] if history else None)
+        return found
+
+    def _watch(self, number: str, at: int, caller: str, found: Attribution, last: Lease | None) -> None:
+        scenario = self._pools.scenario_of(number)
+        project = self._projects.get(scenario)
+        if scenario is None or project is None:
+            return
+        alert = self._leaks.call(number, caller, at, found, last, project, scenario)
+        if alert is not None:
+            log.warn(
+                "number {alert.number} of scenario {alert.scenario} is called by people who were not shown it: "
+                "{alert.kind}, {alert.callers} callers in seven days",
+                alert=alert,
+            )
+            self._tell(alert)
 
     def pool(self, scenario: int) -> PoolState:
         """How the pool of a dynamic scenario stands."""

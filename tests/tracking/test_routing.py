@@ -96,6 +96,20 @@ class ScriptedCatalog:
         return succeed((self.at, [SHOP], self.scenarios, [NUMBER])) if self.away is None else fail(self.away)
 
 
+class ScriptedVisits:
+    """Attributes every call to visit 7."""
+
+    def __init__(self):
+        self.asked, self.followed = [], []
+
+    def follow(self, *catalog):
+        self.followed.append(catalog)
+
+    def attribute(self, number, at, caller):
+        self.asked.append((number, at, caller))
+        return Attribution(visit=7, marker="m", reason="exact lease")
+
+
 class CachedScenarioSourceTests(SynchronousTestCase):
     def setUp(self):
         self.clock, self.store = Clock(), ScriptedCatalog()
@@ -174,6 +188,22 @@ class CachedScenarioSourceTests(SynchronousTestCase):
         self.store.away = None
         self.clock.advance(0.5)
         self.assertEqual(self.lookup().project, 1)
+
+    def test_calls_of_dynamic_scenarios_are_attributed_by_visits(self):
+        visits = ScriptedVisits()
+        self.store.scenarios = [changed(ADS, kind="dynamic")]
+        self.source = CachedScenarioSource(self.store, self.clock, visits=visits)
+        self.start()
+        self.assertEqual(self.lookup().attribution, Attribution(visit=7, marker="m", reason="exact lease"))
+        self.assertEqual(visits.asked, [("11231234567", 0, "74951234567")])
+        self.assertEqual(visits.followed, [([SHOP], self.store.scenarios, [NUMBER])])
+        self.assertEqual(self.source.last_known("11231234567").attribution, Attribution())
+
+    def test_calls_of_static_scenarios_are_no_matter_of_visits(self):
+        visits = ScriptedVisits()
+        self.source = CachedScenarioSource(self.store, self.clock, visits=visits)
+        self.start()
+        self.assertEqual((self.lookup().attribution.marker, visits.asked), ("ad_1", []))
 
     def test_stopped_source_polls_no_more(self):
         self.successResultOf(self.source.start())

@@ -2,7 +2,7 @@
 
 import msgspec
 from msgspec.structs import replace
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from calltrack.errors import InvalidField, NoSuchObject, StoreUnavailable, TooManyRequests
@@ -201,6 +201,33 @@ class DurabilityTests(SynchronousTestCase):
         first = shop.arrive().number
         shop.restart()
         self.assertGreater(shop.arrive(AD).number, first)
+
+
+    def test_nobody_is_served_before_the_history_has_been_read(self):
+        shop = Shop(self)
+        shown = shop.arrive()
+        late = Deferred()
+        read, shop.store.history = shop.store.history, lambda numbers, each: late
+        shop.restart()
+        for asked in (shop.asked(), shop.visits.beat("shopkey", shown.visit)):
+            self.failureResultOf(asked, StoreUnavailable)
+        self.assertRaises(StoreUnavailable, shop.visits.project, "shopkey")
+        followed = shop.visits.followed()
+        self.assertNoResult(followed)
+        late.callback(self.successResultOf(read(["12025550100"], 5)))
+        self.successResultOf(followed)
+        self.assertEqual(shop.beat(shown.visit).number, 1)
+
+    def test_history_is_asked_for_until_the_store_is_there(self):
+        shop = Shop(self)
+        shop.arrive()
+        read, shop.store.history = shop.store.history, lambda numbers, each: fail(StoreUnavailable("locked"))
+        shop.restart()
+        shop.clock.advance(1.1)
+        self.failureResultOf(shop.asked(), StoreUnavailable)
+        shop.store.history = read
+        shop.clock.advance(1.1)
+        self.assertEqual(shop.arrive(address="192.0.2.9").swaps[0].number, "12025550101")
 
 
 class StayingTests(SynchronousTestCase):
