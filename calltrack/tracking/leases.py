@@ -205,10 +205,10 @@ class Pools:
         now = self._now()
         due = self._due
         while due and due[0][0] <= now:
-            _, _, held = heappop(due)
+            at, _, held = heappop(due)
             if held.over:
                 continue
-            if held.until > now:
+            if held.until > at:  # it was renewed meanwhile: its turn comes in the order of ends
                 self._push(held)
                 continue
             self._end(held, held.lease.begun + max(1, round((held.until - held.began) * 1000)))
