@@ -6,6 +6,7 @@ who may have a number.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from heapq import heappop, heappush
 from math import inf
 from typing import Any, Callable, Iterable, NamedTuple
@@ -43,7 +44,7 @@ class Pool:
         self.scenario = scenario
         self.hold = 0.0  # seconds
         self.members: frozenset[str] = frozenset()
-        self.free: dict[str, None] = {}  # in order of idleness
+        self.free: OrderedDict[str, None] = OrderedDict()  # in order of idleness
         self.exhausted = False  # told already, until a number is free again
 
     @property
@@ -103,7 +104,7 @@ class Pools:
 
     def _sort(self, pool: Pool) -> None:
         free = (number for number in pool.members if number not in self._held and number not in self._aside)
-        pool.free = dict.fromkeys(sorted(free, key=self._idleness))
+        pool.free = OrderedDict.fromkeys(sorted(free, key=self._idleness))
 
     def _idleness(self, number: str) -> tuple[float, str]:
         return self._idle_since.get(number, -inf), number
@@ -187,7 +188,7 @@ class Pools:
             held.until = max(held.until, self._now() + held.hold)
 
     def give_back(self, held: Held) -> None:
-        """End a lease that was never shown to anybody; its number is the first to be given again."""
+        """End a lease that was never shown to anybody; its number takes its old place among the free ones."""
         if not held.over:
             self._end(held, held.lease.begun, first=True)
 
@@ -237,9 +238,15 @@ class Pools:
         pool = self._pool_of.get(number)
         if pool is None or number in self._held:
             return
-        pool.free = {number: None, **pool.free} if first else pool.free
-        pool.free[number] = None
         pool.exhausted = False
+        sooner = []
+        while first and pool.free and self._idleness(next(iter(pool.free))) < self._idleness(number):
+            sooner.append(pool.free.popitem(last=False)[0])  # few: those given back before
+        pool.free[number] = None
+        if first:
+            for one in (number, *reversed(sooner)):
+                pool.free[one] = None
+                pool.free.move_to_end(one, last=False)
 
     # For attribution
 
