@@ -6,6 +6,7 @@ the key's name: `calltrack.config` knows where the value stood. Checks open, res
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 from typing import Any, Callable, NamedTuple
@@ -47,6 +48,18 @@ def shown(value: Any) -> str:
     if words is None:
         words = ascii(value) if not isinstance(value, float) else f"{value:g}"
     return words if len(words) <= 80 else words[:77] + "..."
+
+
+def key(name: str) -> str:
+    """A key as TOML would spell it, on one line."""
+    return name if name and name.replace("_", "").replace("-", "").isalnum() else shown(name)
+
+
+def unknown(where: str, what: str, name: str, known: list[str]) -> str:
+    """That there is no such key or section, with the names that come near."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+    return f"{where}: unknown {what}; {hint}"
 
 
 def number(low: float, high: float, unit: str = "") -> Check:

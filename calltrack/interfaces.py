@@ -9,6 +9,40 @@ plugin, is logged with its traceback and counts as StoreUnavailable.
 from zope.interface import Attribute, Interface
 
 
+class IBackend(Interface):
+    """A plugin: something with a name that gives calltrack an implementation of one of its extension points.
+
+    Put an object that provides this and `twisted.plugin.IPlugin` at the top of a module in a directory `twisted/plugins`
+    (see docs/plugins.md). Such modules are imported whenever plugins are looked for, so they should import little, and what
+    they name when `make` is called.
+    """
+
+    name = Attribute("What the configuration calls it: letters, digits and dashes, as in `[locations] store = \"redis\"`.")
+    version = Attribute("Text, for `calltrack plugins`.")
+    provides = Attribute("Which interface `make` gives: IMediaRelay, ILocationStore, IScenarioSource or ICallRecordStore.")
+    settings = Attribute(
+        "A type derived from msgspec.Struct, which its section of the configuration is read into: fields are keys, with "
+        "defaults, types and limits (msgspec.Meta). What `__post_init__` raises as ValueError is told to the operator. None: "
+        "it takes no settings."
+    )
+
+    def make(context, settings):
+        """The implementation, for one engine. `context`: see `calltrack.plugins.context.Context`. `settings`: an instance of
+        the type above, or None. Called in the reactor thread before anything listens; opens and asks nothing yet.
+
+        What it gives may also provide `twisted.application.service.IService`: `startService` is called before its first use
+        and may answer with a Deferred, `stopService` after its last; the order is in docs/plugins.md. And `IHealth`.
+        Raises InvalidField for settings that cannot be used together: the engine then does not start."""
+
+
+class IHealth(Interface):
+    """An implementation that can say how it is. Asked for `/ready` and by `calltrack check`, about once a second."""
+
+    def health():
+        """Fires with "" when it works, else with what is wrong, in words for the operator. What it fails with is taken
+        for such words; one that has not fired after two seconds is taken for ill."""
+
+
 class IScenarioSource(Interface):
     """Says where a call to a substitution number goes and which visit or channel it belongs to."""
 
@@ -307,65 +341,3 @@ class IEventSinkMaker(Interface):
     def make(options: dict):
         """An `IEventSink` for a `[[sink]]` table's keys beside `name`, `kind` and `events`. Opens nothing. Raises
         InvalidField for an option that is unknown or cannot be used, with the key as its field."""
-
-
-class IAccessStore(Interface):
-    """Keeps API keys, people, their sessions, one-time links and the log of changes. Rules are checked before values
-    get here (see `calltrack.access`); secrets come as hashes."""
-
-    def add_key(key):
-        """Store an `APIKey` whose id is 0; fires with it, its id assigned. Fails with NoSuchObject when its
-        project does not exist."""
-
-    def keys():
-        """Fires with every `APIKey` by id."""
-
-    def key(public: str):
-        """Fires with the `APIKey` whose public part this is, or None."""
-
-    def replace_key(key):
-        """Store a changed `APIKey` over the one with the same id; fires with None, also when it is gone."""
-
-    def remove_key(key: int):
-        """Delete a key; fires with None, also when it was gone already."""
-
-    def add_person(person, first: bool = False):
-        """Store a `Person` whose id is 0; fires with it, its id assigned. Fails with InvalidField when somebody has
-        the name, or, with `first`, when there is anybody at all."""
-
-    def replace_person(person):
-        """Store a changed `Person` over the one with the same id; fires with it. Fails with NoSuchObject,
-        InvalidField when somebody else has the name."""
-
-    def remove_person(person: int):
-        """Delete a person with all sessions; fires with None, also when they were gone already."""
-
-    def people():
-        """Fires with every `Person` by id."""
-
-    def put_session(session):
-        """Insert or replace a `Session` by id; fires with None. Fails with NoSuchObject when its person is gone."""
-
-    def session(session: str):
-        """Fires with the `Session` with this id, or None."""
-
-    def sessions(person: int):
-        """Fires with the `Session`s of a person, newest first."""
-
-    def remove_sessions(person: int | None = None, session: str | None = None, before: int | None = None):
-        """Delete sessions: of a person, the one with this id, or those that expire before an instant. Fires with None."""
-
-    def add_link(link):
-        """Store a `Link`; a link with purpose "set-up" takes the place of any other of that kind. Fires with None."""
-
-    def link(link: str):
-        """Fires with the `Link` with this id, or None."""
-
-    def take_link(link: str):
-        """Fires with the `Link` with this id and deletes it, so that it is given once; or with None."""
-
-    def note(entry):
-        """Append an `AuditEntry`, its id to be assigned. Fires with None."""
-
-    def audit(project: int | None = None, limit: int = 100, before: int | None = None):
-        """Fires with the latest `AuditEntry`s of a project, or all, newest first; `before`: with smaller ids only."""

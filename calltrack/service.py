@@ -27,7 +27,7 @@ from calltrack.calls.registrations import Registrations
 from calltrack.calls.standing import Standing
 from calltrack.config import Settings, defaults, load
 from calltrack.errors import ConfigErrors, StoreUnavailable
-from calltrack.media.relays import make_relay
+from calltrack.chosen import choose_relay, choose_source, choose_stores, context_of
 from calltrack.events.wiring import Events
 from calltrack.recording.wiring import Recordings
 from calltrack.registrar.registrar import Registrar
@@ -46,7 +46,7 @@ from calltrack.tracking.routing import CachedScenarioSource
 from calltrack.tracking.visits import Visits
 from calltrack.web import front
 from calltrack.web.client import client_address
-from calltrack.web.health import HealthPage
+from calltrack.web.health import HealthPage, ReadyPage
 from calltrack.web.request_limits import RequestLimits
 from calltrack.web.site import put_together
 from calltrack.web.visits import VisitsResource
@@ -120,11 +120,13 @@ class CalltrackService(Service):
         certificate = ServerCertificate(settings.tls.certificate, settings.tls.key)
         trust = Trust(settings.tls.authorities, settings.tls.verify)
         self.transports = Transports(reactor, self.timers, sip.listen, sip.advertise, certificate, trust)
-        self.relay = make_relay(reactor, settings.media)
         self.visits = Visits(self.timers, wall_ms, self.stores.visits, settings.visits)
         self.scenarios = CachedScenarioSource(
             self.stores.catalog, reactor, settings.calls.header_prefix, visits=self.visits
         )
+        context = context_of(self.stores, reactor, wall_ms, self.scenarios)
+        self.backends = choose_stores(self.stores, settings, context)
+        self.relay = choose_relay(self.backends, settings, context)
         spool = settings.storage.spool or self.stores.spool_path
         self.ledger = Ledger(self.stores.records, reactor, spool, interval=BATCH_TIME)
         recordings = settings.recording.directory or self.stores.recordings_path
@@ -145,7 +147,7 @@ class CalltrackService(Service):
             wall_ms,
             settings.calls,
             settings.trunks,
-            self.scenarios,
+            choose_source(self.backends, settings, context),
             self.relay,
             self.ledger,
             self.registrar,
@@ -241,6 +243,7 @@ class CalltrackService(Service):
         except StoreUnavailable as problem:
             # Calls must be answered without a database; the ledger and the routing table keep asking for it.
             log.error("starting without the database: {problem}", problem=problem)
+        await self.backends.start()
         self.visits.start()
         await self.scenarios.start()
         await self.registrar.start()
@@ -292,6 +295,7 @@ class CalltrackService(Service):
         yield self.ledger.stop()
         yield defer.Deferred.fromCoroutine(self.events.stop())
         yield self.relay.stop()
+        yield defer.Deferred.fromCoroutine(self.backends.stop())
         yield self.transports.stop()
         self.stores.close()
 
@@ -316,6 +320,7 @@ class CalltrackService(Service):
         limits = RequestLimits(self.timers.now, web.pages_per_address, web.pages_per_project)
         return {
             b"health": HealthPage(self.facts).app.resource(),
+            b"ready": ReadyPage(self.parts).app.resource(),
             b"t": VisitsResource(self.visits, limits, web.proxies),
             **front.resources(self.services),
         }
@@ -333,6 +338,11 @@ class CalltrackService(Service):
                 facts[name][key] = wall + at - now if at > now else 0
             facts[name]["reason"] = facts[name]["reason"] or state.why
         return {"trunks": facts}
+
+    async def parts(self) -> dict[str, str]:
+        """What `/ready` tells: by part, what is wrong with it, "" when nothing is."""
+        serving = "" if self.agent.serving else "routes and bindings have not been read yet, or calltrack is stopping"
+        return {"engine": serving, **await self.backends.health()}
 
     def facts(self) -> dict[str, Any]:
         """What `/health` tells."""
@@ -376,4 +386,7 @@ def makeService(options: Options) -> CalltrackService:
     from twisted.internet import reactor
 
     use_monotonic_time(reactor)
-    return CalltrackService(options.settings, reactor)
+    try:
+        return CalltrackService(options.settings, reactor)
+    except ConfigErrors as problem:  # of a backend that cannot be made of its settings
+        raise SystemExit(f"{options['config']} is not usable:\n{problem}") from None

@@ -10,7 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 import calltrack
 from calltrack import config
 from calltrack.checks import HostPort, Listen
+from calltrack.config.backends import CHOSEN
 from calltrack.errors import ConfigErrors
+from calltrack.plugins.backends import Choice
+from calltrack.plugins.points import POINTS
 
 EXAMPLE = Path(calltrack.__file__).parents[1] / "etc" / "calltrack.toml"
 
@@ -44,14 +47,14 @@ class ExampleTests(SynchronousTestCase):
         text = EXAMPLE.read_text("utf-8")
         named = set(re.findall(r"(?m)^(?:# )?([a-z][a-z0-9_]*) = ", text))
         values = (getattr(config.defaults(), name) for name in config.Settings.__struct_fields__)
-        sections = [value for value in values if not isinstance(value, tuple)]
+        sections = [value for value in values if not isinstance(value, (tuple, Choice))]
         sections += [value for section in sections for value in msgspec.structs.astuple(section) if _is_section(value)]
         known = {
             field.name
             for section in (*map(type, sections), config.TrunkSettings)
             for field in msgspec.structs.fields(section)
-            if not _is_section(field.default)
-        }
+            if not _is_section(field.default) and field.name != "options"
+        } | {POINTS[name].key for name in CHOSEN}
         self.assertEqual(named, known)
 
 

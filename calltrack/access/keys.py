@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from calltrack.access.model import KEY_SCOPES, SCOPES, APIKey, AuditEntry, Principal, hashed, new_secret
 from calltrack.errors import InvalidField, NoSuchObject
-from calltrack.interfaces import IAccessStore
+from calltrack.access.interfaces import IAccessStore
 from calltrack.tracking.targets import quoted
 
 MAX_NAME = 200  # characters

@@ -14,7 +14,7 @@ from calltrack.access.guard import LogInGuard
 from calltrack.access.model import ROLES, AuditEntry, Grant, Link, Person, Session, hashed, new_secret
 from calltrack.access.passwords import Passwords, check_password
 from calltrack.errors import InvalidField, NoSuchObject, NotAllowed
-from calltrack.interfaces import IAccessStore
+from calltrack.access.interfaces import IAccessStore
 from calltrack.tracking.targets import quoted
 
 IDLE = 12 * 3600_000  # milliseconds without a request that end a session

@@ -78,12 +78,16 @@ class Environment:
         url = f"sqlite:{self.database_path}"
 
         async def main(reactor: Any) -> Result:
+            from calltrack.chosen import choose_stores, context_of
             from calltrack.storage.url import open_stores
 
             stores = open_stores(url, reactor)
+            backends = choose_stores(stores, self.settings, context_of(stores, reactor, wall_ms))
             try:
+                await backends.start()
                 return await work(stores)
             finally:
+                await backends.stop()
                 stores.close()
 
         return run(main)

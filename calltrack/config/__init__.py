@@ -6,15 +6,17 @@ binds nothing: a port in use or an unreachable database is the service's to repo
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from typing import Any
+
+from msgspec.structs import replace
 
 from calltrack import checks
 from calltrack.calls.settings import TrunkSettings
 from calltrack.checks import Check
 from calltrack.errors import ConfigErrors
 from calltrack.registrar.settings import RegistrarSettings
+from calltrack.config.backends import CHOSEN, read_choice, take_relay
 from calltrack.config.sinks import read_sinks
 from calltrack.config.sections import SECTIONS, TRUNK, Settings, SIPSettings, TLSSettings, WebSettings
 
@@ -40,13 +42,13 @@ def load(text: str, source: str = "calltrack.toml") -> Settings:
             sections["trunks"] = _trunks(table, errors)
         elif name == "sink":
             sections["sinks"] = read_sinks(table, errors, _values)
-        elif name not in SECTIONS:
-            errors.append(_unknown(f"[{_key(name)}]", "section", name, [*SECTIONS, "trunk", "sink"]))
+        elif name not in SECTIONS and name not in CHOSEN:
+            known = [*SECTIONS, *CHOSEN, "trunk", "sink"]
+            errors.append(checks.unknown(f"[{checks.key(name)}]", "section", name, known))
         elif not isinstance(table, dict):
             errors.append(f"[{name}]: {checks.shown(table)} is no section; write [{name}] and its keys below")
         else:
-            kind, known = SECTIONS[name]
-            sections[name] = kind(**_values(table, known, f"[{name}]", errors))
+            sections[name] = _section(name, table, errors)
     sip: SIPSettings | None = sections.get("sip")
     if sip and sip.t2 < sip.t1:
         errors.append(f"[sip] t2: {sip.t2:g} is less than t1, which is {sip.t1:g} (seconds)")
@@ -70,12 +72,23 @@ def load(text: str, source: str = "calltrack.toml") -> Settings:
     return Settings(**sections)
 
 
+def _section(name: str, table: dict[str, Any], errors: list[str]) -> Any:
+    if name in CHOSEN:
+        return read_choice(name, table, errors)
+    kind, known = SECTIONS[name]
+    if name != "media":
+        return kind(**_values(table, known, f"[{name}]", errors))
+    table, relay = take_relay(table, errors)
+    media = kind(**_values(table, known, "[media]", errors))
+    return replace(media, relay=relay.name, options=relay.options) if relay is not None else media
+
+
 def _values(table: dict[str, Any], known: dict[str, Any], where: str, errors: list[str]) -> dict[str, Any]:
     """The values of a section that pass their checks; the others go to `errors`."""
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in known:
-            errors.append(_unknown(f"{where} {_key(key)}", "key", key, list(known)))
+            errors.append(checks.unknown(f"{where} {checks.key(key)}", "key", key, list(known)))
             continue
         check = known[key]
         if isinstance(check, tuple):
@@ -95,17 +108,6 @@ def _values(table: dict[str, Any], known: dict[str, Any], where: str, errors: li
 
 def _has_error(errors: list[str], start: str) -> bool:
     return any(error.startswith(start) for error in errors)
-
-
-def _unknown(where: str, what: str, name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
-    return f"{where}: unknown {what}; {hint}"
-
-
-def _key(name: str) -> str:
-    """A key as TOML would spell it, on one line."""
-    return name if name and name.replace("_", "").replace("-", "").isalnum() else checks.shown(name)
 
 
 def _trunks(tables: Any, errors: list[str]) -> tuple[TrunkSettings, ...]:

@@ -16,6 +16,7 @@ from calltrack.media.rtpengine_settings import RTPEngineSettings
 from calltrack.media.settings import RELAYS, MediaSettings
 from calltrack.events.settings import EventsSettings, SinkSettings, WebhooksSettings
 from calltrack.recording.settings import RecordingSettings
+from calltrack.plugins.backends import Choice
 from calltrack.registrar.settings import RegistrarSettings
 from calltrack.tracking.settings import VisitSettings
 
@@ -74,6 +75,10 @@ class TariffSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be configured."""
+
+    locations: Choice = Choice("storage")  # where bindings of devices are kept
+    scenarios: Choice = Choice("catalog")  # who says where calls go
+    records: Choice = Choice("storage")  # where call records are kept
 
     sip: SIPSettings = SIPSettings()
     tls: TLSSettings = TLSSettings()

@@ -6,9 +6,10 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred, execute, succeed
 from zope.interface import implementer
 
+from calltrack.access.interfaces import IAccessStore
 from calltrack.access.model import APIKey, AuditEntry, Link, Person, Session
 from calltrack.errors import InvalidField, NoSuchObject
-from calltrack.interfaces import IAccessStore, ICatalogStore
+from calltrack.interfaces import ICatalogStore
 
 
 @implementer(IAccessStore)

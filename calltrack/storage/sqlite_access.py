@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from calltrack.access.model import APIKey, AuditEntry, Link, Person, Session
 from calltrack.errors import InvalidField, NoSuchObject
-from calltrack.interfaces import IAccessStore
+from calltrack.access.interfaces import IAccessStore
 from calltrack.storage.sqlite import Database
 
 _encoder = msgspec.json.Encoder()

@@ -6,7 +6,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
-from calltrack.interfaces import IAccessStore, IAccountStore, ICallRecordStore, ICatalogStore, ILocationStore, IVisitStore
+from calltrack.access.interfaces import IAccessStore
+from calltrack.interfaces import IAccountStore, ICallRecordStore, ICatalogStore, ILocationStore, IVisitStore
 from calltrack.storage.memory import MemoryCallRecords, MemoryCatalog
 from calltrack.storage.memory_access import MemoryAccess
 from calltrack.storage.memory_accounts import MemoryAccounts, MemoryLocations

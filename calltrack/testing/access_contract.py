@@ -5,9 +5,10 @@ from __future__ import annotations
 from msgspec.structs import replace
 from zope.interface.verify import verifyObject
 
+from calltrack.access.interfaces import IAccessStore
 from calltrack.access.model import APIKey, AuditEntry, Grant, Link, Person, Session
 from calltrack.errors import InvalidField, NoSuchObject
-from calltrack.interfaces import IAccessStore, ICatalogStore
+from calltrack.interfaces import ICatalogStore
 from calltrack.tracking.model import Project
 
 KEY = APIKey(id=0, name="crm", project=1, scopes=("calls:read",), public="abc", secret_sha256="00", created=5)
