@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 import sys
-import gc
 import time
 from typing import Any
 
@@ -29,6 +28,7 @@ from calltrack.config import Settings, defaults, load
 from calltrack.errors import ConfigErrors, StoreUnavailable
 from calltrack.chosen import choose_relay, choose_source, choose_stores, context_of
 from calltrack.events.wiring import Events
+from calltrack.process import spare_the_collector, use_monotonic_time
 from calltrack.recording.wiring import Recordings
 from calltrack.registrar.registrar import Registrar
 from calltrack.sip.agent import Agent
@@ -83,22 +83,6 @@ def read_settings(path: str | None) -> Settings:
     except (OSError, UnicodeDecodeError) as problem:
         raise ConfigErrors([f"{path}: {problem}"]) from None
     return load(text, path)
-
-
-def use_monotonic_time(reactor: Any) -> None:
-    """Put the reactor on the monotonic clock. Twisted's own is wall time: a step of an hour back would stop
-    every timer for an hour, a step forth would fire them all."""
-    shift = time.monotonic() - reactor.seconds()
-    for call in reactor.getDelayedCalls():  # scheduled before: keep what is left of them
-        call.time += shift
-    reactor.seconds = time.monotonic
-
-
-def spare_the_collector() -> None:
-    """Let Python's cycle collector look at what is new, rarely at everything. Transactions linger 32 s by the
-    RFC, so at hundreds of calls a second a full collection would find nothing and stop the engine for 300 ms."""
-    gc.freeze()
-    gc.set_threshold(50_000, 200, 1000)
 
 
 class CalltrackService(Service):

@@ -88,7 +88,7 @@ async def _interruptible(reactor: Any, directory: str, audience: Any, keep: bool
 async def _perform(reactor: Any, directory: str, audience: Any, keep: bool) -> list[str]:
     """What was not right about the call."""
     from calltrack.cli.demonstration import Demonstration
-    from calltrack.service import use_monotonic_time
+    from calltrack.process import use_monotonic_time
 
     use_monotonic_time(reactor)
     demonstration = Demonstration(reactor, directory, audience)
