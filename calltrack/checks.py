@@ -195,6 +195,15 @@ def interface_pair(value: Any) -> tuple[str, ...]:
     return tuple(some_text(name) for name in value)
 
 
+def server(value: Any) -> str:
+    """``host:port`` of a server that we send to: a DNS name or an address; an IPv6 address stands in brackets."""
+    host, colon, port = some_text(value).rpartition(":")
+    if not colon or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 65536:
+        raise ValueError(f"{shown(value)} has no port from 1 to 65535; write host:port, as in homer.example.com:9060")
+    bracketed = host.startswith("[") and host.endswith("]")
+    return f"[{address_literal(host[1:-1])}]:{port}" if bracketed else f"{host_name(host)}:{port}"
+
+
 def listen(value: Any) -> Listen:
     """``transport:address:port``."""
     transport, _, rest = text(value).partition(":")

@@ -42,6 +42,7 @@ from calltrack.storage.bulletin import Bulletin
 from calltrack.storage.ledger import Ledger
 from calltrack.storage.url import Stores, open_stores
 from calltrack.timers import Timers
+from calltrack.tracing.tracer import Tracer
 from calltrack.tracking.routing import CachedScenarioSource
 from calltrack.tracking.visits import Visits
 from calltrack.web import front
@@ -50,6 +51,7 @@ from calltrack.web.health import HealthPage, ReadyPage
 from calltrack.web.request_limits import RequestLimits
 from calltrack.web.site import put_together
 from calltrack.web.visits import VisitsResource
+from calltrack.writer import Writer
 
 log = Logger()
 
@@ -113,6 +115,8 @@ class CalltrackService(Service):
         self.relay = choose_relay(self.backends, settings, context)
         spool = settings.storage.spool or self.stores.spool_path
         self.ledger = Ledger(self.stores.records, reactor, spool, interval=BATCH_TIME)
+        traces = settings.trace.directory or self.stores.traces_path
+        self.tracer = Tracer(self.timers, wall_ms, settings.trace, traces, Writer(reactor, "traces"))
         recordings = settings.recording.directory or self.stores.recordings_path
         self.recordings = Recordings(settings.recording, recordings, reactor, self.timers, wall_ms, self.ledger)
         self.registrar = Registrar(
@@ -136,6 +140,7 @@ class CalltrackService(Service):
             self.ledger,
             self.registrar,
             self.recordings.recorder,
+            self.tracer,
         )
         resolver = system_resolver(reactor, families=families(sip.listen), transports=spoken(sip.listen))
         timers = SIPTimers(sip.t1, sip.t2, sip.t4)
@@ -234,6 +239,7 @@ class CalltrackService(Service):
         recovered = self.ledger.recover().addCallbacks(_tell_recovered, _tell_unrecovered)
         recovered.addCallback(lambda _: self.recordings.start(self.engine.calls.__contains__))
         self.events.start()
+        self.tracer.start()
         await self.relay.start()
         if not self.settings.trunks:
             log.warn("no [[trunk]] is configured: every call is refused with 403 until one lists its provider")
@@ -276,6 +282,7 @@ class CalltrackService(Service):
         yield self.visits.stop()
         yield self.registrar.stop()
         yield self.recordings.stop()
+        yield self.tracer.stop()
         yield self.ledger.stop()
         yield defer.Deferred.fromCoroutine(self.events.stop())
         yield self.relay.stop()

@@ -23,6 +23,7 @@ DOCUMENTS = (
     "docs/rtpengine.md",
     "docs/webhooks.md",
     "docs/events.md",
+    "docs/tracing.md",
 )
 CLI = "from calltrack.cli import main; main(prog_name='calltrack')"
 

@@ -170,7 +170,7 @@ class Call:
         said = forwarded(call_id, target, destination, self.route, who, hops, self.admission.diverted)
         offer = self._offerer(party, target.allow)
         side = OutboundSide(self, engine.agent, party, destination, said, offer, limits)
-        engine.watch(call_id, self.ladder, party)
+        engine.watch(call_id, self, party)
         self.call_ids.append(call_id)
         self._sides[side] = attempt
         return side

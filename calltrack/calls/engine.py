@@ -68,6 +68,7 @@ class CallEngine:
         ledger: Any,
         phones: LocationService | None = None,
         recorder: Any = None,
+        tracer: Any = None,
     ) -> None:
         trunks = tuple(trunks)
         self.timers = timers
@@ -76,6 +77,7 @@ class CallEngine:
         self.relay = relay
         self.ledger = ledger
         self.recorder = recorder  # recording.recorder.Recorder, or None: no call is recorded
+        self.tracer = tracer  # tracing.tracer.Tracer, or None: nothing is traced
         self.overload = Overload(timers, occupied_seconds)  # watches once it is started
         self.limits = Limits(timers.now)
         self.lookup = Lookup(scenarios, timers, settings.lookup_budget)
@@ -88,7 +90,8 @@ class CallEngine:
         self.registrations: Registrations | None = None  # with trunks, where there are some
         self.proofs: Proofs | None = None  # of trunks that prove who they are
         self._admitted: tuple[Request, Trunk] | None = None  # between `admit` and `invited`
-        self._watched: dict[bytes, tuple[Ladder, str]] = {}  # by Call-ID: ladder and party
+        self._watched: dict[bytes, tuple[Ladder, tuple[str, str]]] = {}  # by Call-ID: ladder; call and party
+        self._newest: tuple | None = None  # the INVITE that came last, as `_tap` was told of it
         self._pending: dict[tuple[bytes, bytes, int], Call] = {}  # by what a merged INVITE has in common
         self._stopping = False
         self._told: dict[str, float] = {}  # strangers that the log has told of, and when
@@ -163,9 +166,13 @@ class CallEngine:
         self.calls[call.id] = call
         call.merge_key = _merge_key(request)
         self._pending[call.merge_key] = call
-        self.watch(request.call_id, call.ladder, "caller")
+        self.watch(request.call_id, call, "caller")
         call.call_ids.append(request.call_id)
         call.ladder.add(self.timers.now(), "caller", False, b"INVITE", b"INVITE", bool(request.body))
+        if self._newest is not None and self.tracer.on:
+            data, flow = self._newest
+            self._newest = None
+            self.tracer.entries.append((self.timers.now(), (call.id, "caller"), False, data, flow))
         call.begin()
 
     def is_trunk(self, host: str) -> bool:
@@ -188,9 +195,9 @@ class CallEngine:
         """Seconds after which a refused caller may try again; random, so that they do not come together."""
         return random.randint(2, 10)
 
-    def watch(self, call_id: bytes, ladder: Ladder, party: str) -> None:
-        """Messages with this Call-ID belong into `ladder`."""
-        self._watched[call_id] = (ladder, party)
+    def watch(self, call_id: bytes, call: Call, party: str) -> None:
+        """Messages with this Call-ID belong into the ladder of `call`, and into its trace."""
+        self._watched[call_id] = (call.ladder, (call.id, party))
 
     def ended(self, call: Call, record: CallRecord) -> None:
         """A call is over: keep its record, forget the call."""
@@ -204,11 +211,19 @@ class CallEngine:
         log.info("{call}", call=in_a_line(record))
 
     def _tap(self, call_id: bytes, sent: bool, data: bytes, method: bytes, flow: Flow) -> None:
-        watched = self._watched.get(call_id)
+        watched, tracer = self._watched.get(call_id), self.tracer
         if watched is not None:
+            now = self.timers.now()
             ladder, party = watched
             start = data[: data.find(b"\r\n")]
-            ladder.add(self.timers.now(), party, sent, start, method, data[-4:] != b"\r\n\r\n")
+            ladder.add(now, party[1], sent, start, method, data[-4:] != b"\r\n\r\n")
+            if tracer is not None and tracer.on:
+                tracer.entries.append((now, party, sent, data, flow))
+        elif tracer is not None:
+            if method == b"INVITE" and not sent:
+                self._newest = (data, flow)  # its call begins with the next step
+            elif tracer.everything:
+                tracer.entries.append((self.timers.now(), None, sent, data, flow))
 
     def _close_ladder(self, last: _LastMessages) -> None:
         """Keep the ladder once nothing has been added to it for a moment."""

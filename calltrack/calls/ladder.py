@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
+from calltrack.tracing.contents import status_of, title
 from calltrack.tracking.model import LadderStep
 
 MAX_STEPS = 400  # a call that sends DTMF by INFO all day must not fill the memory
@@ -22,8 +21,7 @@ class Ladder:
     def add(self, now: float, party: str, sent: bool, start: bytes, method: bytes, body: bool) -> None:
         """`start`: the start line; `method`: the request's, also of a response."""
         if len(self._kept) < MAX_STEPS:
-            status = start[8:72] if start.startswith(b"SIP/2.0 ") else b""
-            self._kept.append((now, party, sent, _text(status, method), body))
+            self._kept.append((now, party, sent, title(status_of(start), method), body))
         else:
             self.omitted += 1
 
@@ -35,10 +33,3 @@ class Ladder:
             LadderStep(round((at - self._began) * 1000), party, sent, text, body)
             for at, party, sent, text, body in self._kept
         )
-
-
-@lru_cache(maxsize=1024)
-def _text(status: bytes, method: bytes) -> str:
-    """What a step says: all calls share the few there are. `status`: code and reason, b"" of a request."""
-    name = method.decode("ascii", "replace")
-    return f"{status.decode('utf-8', 'replace')} ({name})" if status else name

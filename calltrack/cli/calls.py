@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
+from calltrack.cli import traces
 from calltrack.cli.environment import Environment
 from calltrack.cli.ladder import draw_ladder
 from calltrack.cli.output import json_option, print_fields, print_json, print_table
@@ -13,6 +15,9 @@ from calltrack.cli.parameters import project_option
 from calltrack.errors import NoSuchObject
 from calltrack.tracking.model import CallRecord
 from calltrack.tracking.published import published_call
+
+if TYPE_CHECKING:
+    from calltrack.storage.url import Stores
 
 STATUSES = ("ACTIVE", "ANSWER", "BUSY", "NOANSWER", "CANCEL", "CONGESTION", "CHANUNAVAIL")
 
@@ -47,12 +52,28 @@ def list_(
 
 @call.command()
 @click.argument("call")
+@click.option("--sip", is_flag=True, help="Print its SIP messages instead, without secrets.")
+@click.option("--pcap", metavar="FILE", help="Write its SIP messages into a capture for Wireshark; - is standard output.")
 @json_option
 @click.pass_obj
-def show(environment: Environment, call: str, as_json: bool) -> None:
-    """Show CALL, with the ladder of its dialogs."""
+def show(environment: Environment, call: str, sip: bool, pcap: str | None, as_json: bool) -> None:
+    """Show CALL, with the ladder of its dialogs; or its SIP messages, as long as they are kept."""
     _check_id(call)
-    record = environment.with_stores(lambda stores: stores.records.get(call))
+
+    async def look(stores: Stores) -> tuple[CallRecord, str]:
+        return await stores.records.get(call), stores.traces_path
+
+    record, place = environment.with_stores(look)
+    if sip or pcap is not None:
+        messages = traces.demanded(environment, traces.messages_of(environment, place, record), record)
+        if pcap is not None:
+            traces.write_capture(messages, pcap)
+        if sip:
+            traces.print_messages(messages, as_json)
+        return
+    if not record.ladder:
+        ladder = traces.ladder_of(traces.messages_of(environment, place, record), record)
+        record = msgspec.structs.replace(record, ladder=ladder)
     fields = published_call(record)
     if as_json:
         print_json(fields)

@@ -18,6 +18,7 @@ from calltrack.events.settings import EventsSettings, SinkSettings, WebhooksSett
 from calltrack.recording.settings import RecordingSettings
 from calltrack.plugins.backends import Choice
 from calltrack.registrar.settings import RegistrarSettings
+from calltrack.tracing.settings import TraceSettings
 from calltrack.tracking.settings import VisitSettings
 
 
@@ -87,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     registrar: RegistrarSettings = RegistrarSettings()
     visits: VisitSettings = VisitSettings()
     recording: RecordingSettings = RecordingSettings()
+    trace: TraceSettings = TraceSettings()
     storage: StorageSettings = StorageSettings()
     web: WebSettings = WebSettings()
     events: EventsSettings = EventsSettings()
@@ -178,6 +180,17 @@ SECTIONS: dict[str, tuple[type, dict[str, Any]]] = {
             "keep": checks.number(0, 36500, "days"),
             "max_time": checks.number(0, 168, "hours"),
             "min_free": checks.whole(0, 10_000_000),
+        },
+    ),
+    "trace": (
+        TraceSettings,
+        {
+            "keep": checks.number(0, 3650, "days"),
+            "max_size": checks.whole(32, 10_000_000),
+            "directory": checks.some_text,
+            "hep": checks.server,
+            "hep_id": checks.whole(0, 2**32 - 1),
+            "hep_password": checks.text,
         },
     ),
     "storage": (

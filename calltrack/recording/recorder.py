@@ -17,7 +17,7 @@ from calltrack.recording.channel import RATE
 from calltrack.recording.session import RecordedSession
 from calltrack.recording.settings import RecordingSettings
 from calltrack.recording.take import Plan, Take
-from calltrack.recording.writer import Writer
+from calltrack.writer import Writer
 from calltrack.timers import Timer, Timers
 from calltrack.tracking.model import Recording
 

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from calltrack.errors import CalltrackError, NoSuchObject
 from calltrack.recording import files
 from calltrack.recording.settings import RecordingSettings
-from calltrack.recording.writer import Writer
+from calltrack.writer import Writer
 from calltrack.timers import Timer, Timers
 from calltrack.tracking.model import CallRecord, Recording
 

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from calltrack.recording.recorder import Recorder
 from calltrack.recording.settings import RecordingSettings
 from calltrack.recording.upkeep import Upkeep
-from calltrack.recording.writer import Writer
+from calltrack.writer import Writer
 from calltrack.timers import Timers
 
 log = Logger()

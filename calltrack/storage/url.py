@@ -58,6 +58,11 @@ class Stores:
         """Where recordings are kept unless configured otherwise: beside the database, or in the working directory."""
         return f"{self._database.path}-recordings" if self._database is not None else "calltrack-recordings"
 
+    @property
+    def traces_path(self) -> str:
+        """Where SIP traces are kept unless configured otherwise; as `recordings_path`."""
+        return f"{self._database.path}-traces" if self._database is not None else "calltrack-traces"
+
     def migrate(self) -> Deferred[Migration]:
         """Make the stores ready for use; asked before anything else is. Fires with what was done;
         fails with StoreUnavailable, which says what to do."""

@@ -6,7 +6,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.trial.unittest import TestCase
 
-from calltrack.recording.writer import Writer
+from calltrack.writer import Writer
 
 
 class WriterTests(TestCase):
