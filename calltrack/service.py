@@ -44,6 +44,7 @@ from calltrack.storage.url import Stores, open_stores
 from calltrack.timers import Timers
 from calltrack.tracing.tracer import Tracer
 from calltrack.tracking.routing import CachedScenarioSource
+from calltrack.tracking.tariff import Tariff
 from calltrack.tracking.visits import Visits
 from calltrack.web import front
 from calltrack.web.client import client_address
@@ -106,7 +107,9 @@ class CalltrackService(Service):
         certificate = ServerCertificate(settings.tls.certificate, settings.tls.key)
         trust = Trust(settings.tls.authorities, settings.tls.verify)
         self.transports = Transports(reactor, self.timers, sip.listen, sip.advertise, certificate, trust)
-        self.visits = Visits(self.timers, wall_ms, self.stores.visits, settings.visits)
+        self.visits = Visits(
+            self.timers, wall_ms, self.stores.visits, settings.visits, lambda news: self.events.pool_news(news)
+        )
         self.scenarios = CachedScenarioSource(
             self.stores.catalog, reactor, settings.calls.header_prefix, visits=self.visits
         )
@@ -157,9 +160,11 @@ class CalltrackService(Service):
             self.standing,
             lambda: self.scenarios.addresses if sip.ping_targets else (),
         )
-        self.events = Events(settings, self.stores.events, self.stores.webhooks, reactor, self.timers, wall_ms)
+        stores = self.stores
+        self.events = Events(settings, stores.events, stores.webhooks, reactor, self.timers, wall_ms, stores.visits)
         self.registrations = self.engine.registrations = Registrations(self.agent, settings.trunks, self.standing)
         self.engine.proofs = self._proofs()
+        self.engine.tariff = Tariff(settings.tariff.prices, settings.tariff.currency)
         if spool is not None:
             bulletin = Bulletin(f"{spool}/trunks.json", reactor, self.trunk_facts)
             self.standing.observers.append(bulletin.renew)

@@ -31,6 +31,7 @@ from calltrack.sip.message import Request
 from calltrack.sip.transactions import ServerTransaction
 from calltrack.timers import Timers
 from calltrack.tracking.model import CallRecord, Route
+from calltrack.tracking.tariff import Tariff
 
 log = Logger()
 
@@ -76,6 +77,7 @@ class CallEngine:
         self.settings = settings
         self.relay = relay
         self.ledger = ledger
+        self.tariff = Tariff()  # what calls to phone numbers cost
         self.recorder = recorder  # recording.recorder.Recorder, or None: no call is recorded
         self.tracer = tracer  # tracing.tracer.Tracer, or None: nothing is traced
         self.overload = Overload(timers, occupied_seconds)  # watches once it is started
@@ -201,6 +203,8 @@ class CallEngine:
 
     def ended(self, call: Call, record: CallRecord) -> None:
         """A call is over: keep its record, forget the call."""
+        if record.target.startswith("phone:") and self.tariff:
+            record = priced(record, self.tariff)
         self.ledger.finish(record)
         del self.calls[call.id]
         self._pending.pop(call.merge_key, None)
@@ -256,6 +260,12 @@ class CallEngine:
     def settling(self) -> bool:
         """Whether last messages of ended calls are still waited for."""
         return bool(self._watched)
+
+
+def priced(record: CallRecord, tariff: Tariff) -> CallRecord:
+    """The record of a call to a phone number, with what it cost."""
+    cost = tariff.cost(record.target.removeprefix("phone:"), record.answer_duration)
+    return record if cost is None else msgspec.structs.replace(record, cost=cost, currency=tariff.currency)
 
 
 def _merge_key(request: Request) -> tuple[bytes, bytes, int]:

@@ -16,13 +16,19 @@ from calltrack.events.model import (
     CallRinging,
     CallStarted,
     Event,
+    NumberAlert,
+    NumberLeased,
+    NumberReleased,
+    PoolExhausted,
     TargetDown,
     TargetUp,
     TrunkDown,
     TrunkUp,
+    VisitStarted,
 )
+from calltrack.tracking import model
 from calltrack.tracking.bindings import AccountEvent
-from calltrack.tracking.model import CallRecord
+from calltrack.tracking.model import CallRecord, Lease, Visit
 
 
 def of_call(record: CallRecord) -> list[Event]:
@@ -107,3 +113,29 @@ def of_peer(news: Any, event_id: str) -> Event:
     kinds = {"trunk": (TrunkUp, TrunkDown), "target": (TargetUp, TargetDown)}[what]
     fields = {"id": event_id, "at": news.at, what: news.name}
     return kinds[0](**fields) if state == "up" else kinds[1](reason=news.reason, **fields)
+
+
+def of_visit(visit: Visit) -> Event:
+    """A visitor's coming."""
+    name = f"visit:{visit.project}:{visit.number}.started"
+    return VisitStarted(id=name, at=visit.started, project=visit.project, visit=visit.number, marker=visit.marker)
+
+
+def of_lease(lease: Lease) -> Event:
+    """A number's being given to a visit, or its coming back."""
+    fields = {"project": lease.project, "number": lease.number, "visit": lease.visit, "scenario": lease.scenario}
+    if lease.ended is None:
+        return NumberLeased(id=f"lease:{lease.id}.leased", at=lease.begun, **fields)
+    return NumberReleased(id=f"lease:{lease.id}.released", at=lease.ended, **fields)
+
+
+def of_pool(news: Any, event_id: str) -> Event | None:
+    """What is to be told of a pool of numbers; None when `news` is not of that sort. `event_id`: unique."""
+    match news:
+        case model.PoolExhausted():
+            kind, names = PoolExhausted, ("at", "project", "scenario", "visit", "numbers")
+        case model.NumberAlert():
+            kind, names = NumberAlert, ("at", "project", "scenario", "kind", "number", "callers")
+        case _:
+            return None
+    return kind(id=event_id, **{name: getattr(news, name) for name in names})

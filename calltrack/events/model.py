@@ -117,12 +117,10 @@ class AccountUnregistered(AccountRegistered, frozen=True, kw_only=True, tag="acc
 
 
 class VisitStarted(Event, frozen=True, kw_only=True, tag="visit.started"):
-    """A visitor came to a site from somewhere."""
+    """A visitor came to a site from somewhere. Pages and addresses are the visit's to tell: privacy rules blank them."""
 
     visit: int
     marker: str = ""
-    landing_page: str = ""
-    referrer: str = ""
 
     @property
     def subject(self) -> str:
@@ -155,6 +153,19 @@ class PoolExhausted(Event, frozen=True, kw_only=True, tag="pool.exhausted"):
     @property
     def subject(self) -> str:
         return f"pool:{self.scenario}"
+
+
+class NumberAlert(Event, frozen=True, kw_only=True, tag="number.alert"):
+    """A number of a pool is called by people who were not shown it. `kind`: "never-leased" or "leaked"."""
+
+    kind: str
+    number: str
+    scenario: int
+    callers: int  # different ones, in the last seven days
+
+    @property
+    def subject(self) -> str:
+        return f"number:{self.number}"
 
 
 class TrunkUp(Event, frozen=True, kw_only=True, tag="trunk.up"):
@@ -191,7 +202,7 @@ class TargetDown(TargetUp, frozen=True, kw_only=True, tag="target.down"):
 
 AnyEvent = Union[
     CallStarted, CallRinging, CallAnswered, CallEnded, CallMissed, AccountRegistered, AccountUnregistered, VisitStarted,
-    NumberLeased, NumberReleased, PoolExhausted, TrunkUp, TrunkDown, TargetUp, TargetDown,
+    NumberLeased, NumberReleased, NumberAlert, PoolExhausted, TrunkUp, TrunkDown, TargetUp, TargetDown,
 ]  # fmt: skip
 
 TYPES: dict[str, type[Event]] = {kind.__struct_config__.tag: kind for kind in get_args(AnyEvent)}

@@ -17,6 +17,7 @@ from calltrack.events.ga4 import measurement
 from calltrack.events.model import CallAnswered, CallEnded, CallEvent, CallMissed, Event, encode
 from calltrack.events.templates import render
 from calltrack.events.webhooks import Webhook
+from calltrack.tracking.model import Visit
 
 # What a visit may tell of itself, null where it does not: Roistat's names.
 VISIT_FIELDS = (
@@ -85,6 +86,18 @@ def roistat_fields(event: Event, visit: Mapping[str, Any], link: str) -> dict[st
         case CallAnswered():
             fields |= {"target": event.target, "waiting_time": round(event.waiting_time)}
     return fields
+
+
+def fields_of_visit(visit: Visit) -> dict[str, Any]:
+    """What a visit tells, by `VISIT_FIELDS`; what is empty, or was blanked, is null."""
+    fields: dict[str, Any] = {
+        "landing_page": visit.landing_page,
+        "referrer": visit.referrer,
+        "ip": visit.address,
+        "first_visit": str(visit.number) if visit.previous is None else None,
+        **{name: value for name, value in visit.utm.items() if name in VISIT_FIELDS},
+    }
+    return {name: value or None for name, value in fields.items()}
 
 
 def roistat_time(milliseconds: int) -> str:

@@ -12,15 +12,17 @@ from typing import Any, Callable
 from twisted.internet import defer
 from twisted.logger import Logger
 
-from calltrack.errors import StoreUnavailable
-from calltrack.events.derived import of_account, of_peer
+from calltrack.errors import NoSuchObject, StoreUnavailable
+from calltrack.events.derived import of_account, of_peer, of_pool
 from calltrack.events.feed import Feed
 from calltrack.events.journal import Journal
 from calltrack.events.model import Event
 from calltrack.events.names import resolve_by
 from calltrack.events.outbox import Outbox, VisitFields, nothing_of_visits
+from calltrack.events.payloads import fields_of_visit
 from calltrack.events.posting import Poster
 from calltrack.events.sinks import make_sink
+from calltrack.interfaces import IVisitStore
 from calltrack.timers import Timers
 from calltrack.tracking.bindings import AccountEvent
 
@@ -33,7 +35,7 @@ _DAY_MS = 86_400_000
 class Events:
     """`settings` has `events`, `sinks` and `webhooks`; `store`: an IEventStore with `observers`, which are called when
     this process has added to it; `webhooks`: the store of those; `wall_ms()`: milliseconds since the Unix epoch;
-    `visit_fields`, `link`: as the outbox takes them."""
+    `visits`: where visits are looked up for the bodies of webhooks; `link`: as the outbox takes it."""
 
     def __init__(
         self,
@@ -43,7 +45,7 @@ class Events:
         reactor: Any,
         timers: Timers,
         wall_ms: Callable[[], int],
-        visit_fields: VisitFields = nothing_of_visits,
+        visits: IVisitStore | None = None,
         link: Callable[[Event], str] = lambda event: "",
     ) -> None:
         self._keep_ms = int(settings.events.keep * _DAY_MS)
@@ -57,9 +59,8 @@ class Events:
         ]
         limits = settings.webhooks
         self.poster = make_poster(reactor, limits)
-        self.outbox = Outbox(
-            webhooks, timers, wall_ms, self.poster.post, limits.give_up * 3600, visit_fields, link
-        )
+        fields = visit_fields(visits) if visits is not None else nothing_of_visits
+        self.outbox = Outbox(webhooks, timers, wall_ms, self.poster.post, limits.give_up * 3600, fields, link)
         self._pruning: defer.Deferred[None] | None = None
         self._running = False
 
@@ -74,6 +75,12 @@ class Events:
     def peer_news(self, news: Any) -> None:
         """An observer for the pings."""
         self.publish(of_peer(news, new_event_id(news.type)))
+
+    def pool_news(self, news: Any) -> None:
+        """An observer for the visits; what they write down themselves is in the log with it."""
+        event = of_pool(news, new_event_id("pool"))
+        if event is not None:
+            self.publish(event)
 
     def start(self) -> None:
         self._running = True
@@ -114,6 +121,18 @@ class Events:
             self._pruning = None
         if self._running:
             self._timers.after(1.0 if more else PRUNE_INTERVAL, self._prune)
+
+
+def visit_fields(visits: IVisitStore) -> VisitFields:
+    """Looks a visit up and says what it tells, with Roistat's names."""
+
+    async def fields(project: int, number: int) -> dict[str, Any]:
+        try:
+            return fields_of_visit(await visits.get(project, number))
+        except NoSuchObject:  # its time was over
+            return {}
+
+    return fields
 
 
 def make_poster(reactor: Any, settings: Any) -> Poster:

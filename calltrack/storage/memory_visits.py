@@ -6,16 +6,18 @@ from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
 from calltrack.errors import NoSuchObject
-from calltrack.interfaces import IVisitStore
+from calltrack.events.derived import of_lease, of_visit
+from calltrack.interfaces import IEventStore, IVisitStore
 from calltrack.tracking.model import Lease, Miss, Visit
 from calltrack.tracking.privacy import blanked
 
 
 @implementer(IVisitStore)
 class MemoryVisits:
-    """Visits, leases and misses in dicts."""
+    """Visits, leases and misses in dicts; what they give rise to goes into the log of events with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, events: IEventStore | None = None) -> None:
+        self._events = events
         self._next: dict[int, int] = {}  # by project
         self._visits: dict[tuple[int, int], Visit] = {}
         self._leases: dict[str, dict[int, Lease]] = {}  # by number and beginning
@@ -28,7 +30,12 @@ class MemoryVisits:
     def write(
         self, visits: list[Visit], begun: list[Lease], ended: list[Lease], misses: list[Miss]
     ) -> Deferred[list[Lease]]:
-        return execute(self._write, visits, begun, ended, misses)
+        written = execute(self._write, visits, begun, ended, misses)
+        return written if self._events is None else written.addCallback(self._tell, visits, [*ended, *begun])
+
+    def _tell(self, refused: list[Lease], visits: list[Visit], leases: list[Lease]) -> Deferred[list[Lease]]:
+        told = [of_visit(visit) for visit in visits] + [of_lease(lease) for lease in leases if lease not in refused]
+        return self._events.append(told).addCallback(lambda _: refused)
 
     def get(self, project: int, number: int) -> Deferred[Visit]:
         return execute(self._get, project, number)

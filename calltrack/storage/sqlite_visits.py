@@ -9,8 +9,10 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from calltrack.errors import NoSuchObject
+from calltrack.events.derived import of_lease, of_visit
 from calltrack.interfaces import IVisitStore
 from calltrack.storage.sqlite import Database
+from calltrack.storage.sqlite_events import SQLiteEvents, append_events
 from calltrack.tracking.model import Lease, Miss, Visit
 from calltrack.tracking.privacy import blanked
 
@@ -29,10 +31,11 @@ _END = """
 
 @implementer(IVisitStore)
 class SQLiteVisits:
-    """Visits, leases and misses in `database`."""
+    """Visits, leases and misses in `database`; what they give rise to goes into its log of events with them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, events: SQLiteEvents | None = None) -> None:
         self._database = database
+        self._events = events or SQLiteEvents(database)
 
     def reserve(self, project: int, count: int) -> Deferred[int]:
         return self._database.write(_reserve, project, count)
@@ -40,7 +43,7 @@ class SQLiteVisits:
     def write(
         self, visits: list[Visit], begun: list[Lease], ended: list[Lease], misses: list[Miss]
     ) -> Deferred[list[Lease]]:
-        return self._database.write(_write, visits, begun, ended, misses)
+        return self._database.write(_write, visits, begun, ended, misses).addCallback(self._events.appended)
 
     def get(self, project: int, number: int) -> Deferred[Visit]:
         return self._database.read(_get, project, number)
@@ -93,6 +96,9 @@ def _write(
         cursor.execute(_BEGIN, _row(lease))
         if cursor.rowcount != 1 and not _is_there(cursor, lease):
             refused.append(lease)
+    told = [of_visit(visit) for visit in visits]
+    told += [of_lease(lease) for lease in (*ended, *begun) if lease not in refused]
+    append_events(cursor, told)
     return refused
 
 

@@ -95,7 +95,7 @@ def open_stores(url: str, reactor: Any) -> Stores:
             events,
             SQLiteWebhooks(memory),
             MemoryAccess(catalog),
-            MemoryVisits(),
+            MemoryVisits(events),
             None,
         )
     database = Database(url.removeprefix("sqlite:"), reactor)
@@ -108,6 +108,6 @@ def open_stores(url: str, reactor: Any) -> Stores:
         events,
         SQLiteWebhooks(database),
         SQLiteAccess(database),
-        SQLiteVisits(database),
+        SQLiteVisits(database, events),
         database,
     )

@@ -9,13 +9,13 @@ from calltrack.errors import InvalidField, NoSuchObject
 from calltrack.events import ga4
 from calltrack.events.hooks import Webhooks, sample
 from calltrack.events.model import TrunkUp
-from calltrack.events.payloads import VISIT_FIELDS, body_of
+from calltrack.events.payloads import VISIT_FIELDS, body_of, fields_of_visit
 from calltrack.events.posting import Answer, PostFailed
 from calltrack.events.signing import signature
 from calltrack.events.templates import render
 from calltrack.events.webhooks import Webhook, check_events, check_headers, check_url, published_webhook
 from calltrack.storage.url import open_stores
-from calltrack.tracking.model import Project
+from calltrack.tracking.model import Project, Visit
 from tests.events.case import BEGAN_MS
 
 # The fields of Roistat's notification at the start of a call, as its help describes them.
@@ -55,6 +55,18 @@ class BodyTests(SynchronousTestCase):
     def test_visit_tells_what_it_knows_and_null_otherwise(self):
         fields = body(sample("call.ended", 1, BEGAN_MS), {"landing_page": "shop.example/a?b", "ip": "192.0.2.1"})
         self.assertEqual((fields["domain"], fields["ip"], fields["city"]), ("shop.example", "192.0.2.1", None))
+
+    def test_stored_visit_tells_its_own_fields_and_nothing_that_was_blanked(self):
+        told = fields_of_visit(
+            Visit(
+                project=1, number=7, secret="x", started=BEGAN_MS, marker="ad", landing_page="https://shop.example/",
+                utm={"utm_source": "ads", "utm_other": "no"}, address="192.0.2.1", referrer="",
+            )
+        )  # fmt: skip
+        self.assertEqual(
+            told,
+            {"landing_page": "https://shop.example/", "referrer": None, "ip": "192.0.2.1", "first_visit": "7", "utm_source": "ads"},
+        )
 
     def test_event_without_a_call_keeps_its_own_fields(self):
         fields = body(TrunkUp(id="x", at=5, trunk="provider"))

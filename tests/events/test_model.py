@@ -7,11 +7,11 @@ from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from calltrack.calls.standing import PeerEvent
-from calltrack.events.derived import of_account, of_call, of_peer
+from calltrack.events.derived import of_account, of_call, of_peer, of_pool
 from calltrack.events.model import TYPES, UnknownEvent, decode, encode
 from calltrack.testing.store_contract import call_record
 from calltrack.tracking.bindings import AccountEvent
-from calltrack.tracking.model import Attribution, MediaFigures, StreamFigures
+from calltrack.tracking.model import Attribution, MediaFigures, NumberAlert, PoolExhausted, StreamFigures
 
 ANSWERED = call_record(
     "a",
@@ -65,6 +65,13 @@ class ModelTests(SynchronousTestCase):
 
 
 class DerivedTests(SynchronousTestCase):
+    def test_news_of_pools(self):
+        empty = of_pool(PoolExhausted(project=1, scenario=2, visit=3, at=4, numbers=5), "x")
+        self.assertEqual((empty.type, empty.project, empty.scenario, empty.numbers), ("pool.exhausted", 1, 2, 5))
+        alert = of_pool(NumberAlert(kind="leaked", number="1", project=1, scenario=2, at=4, callers=7), "y")
+        self.assertEqual((alert.type, alert.kind, alert.callers), ("number.alert", "leaked", 7))
+        self.assertIsNone(of_pool(call_record("a"), "z"))
+
     def test_each_record_of_a_call_tells_what_the_earlier_ones_told(self):
         stages = [
             replace(ANSWERED, status="ACTIVE", ringing=None, answered=None, ended=None),

@@ -9,6 +9,7 @@ from calltrack.storage import sqlite_stores
 from calltrack.storage.url import open_stores
 from calltrack.testing.event_contract import EventStoreContract
 from calltrack.testing.store_contract import LADDER, call_record
+from calltrack.testing.visit_contract import AT, lease, visit
 
 
 class InMemory:
@@ -82,6 +83,35 @@ class RecordContract:
         new = {record.id: record.new_caller for record in await stores.records.list()}
         expected = {"a": True, "b": False, "c": True, "d": True, "e": None, "f": None, "g": False}
         self.assertEqual(new, expected)
+
+
+class VisitContract:
+    """What visits and leases bring with them, whatever keeps them."""
+
+    async def test_visits_and_leases_tell_of_themselves_once(self):
+        stores = await self.make_stores()
+        store, held, given_back = stores.visits, lease(), lease(ended=AT + 5, confirmed=True)
+        await store.write([visit(1)], [held], [], [])
+        await store.write([visit(1)], [held], [], [])
+        await store.write([], [], [given_back], [])
+        _, found = await stores.events.read(0)
+        self.assertEqual([one.event.type for one in found], ["visit.started", "number.leased", "number.released"])
+        self.assertEqual((found[1].event.number, found[1].event.visit), (held.number, held.visit))
+
+    async def test_lease_that_was_refused_tells_nothing(self):
+        stores = await self.make_stores()
+        await stores.visits.write([], [lease()], [], [])
+        await stores.visits.write([], [lease(begun=AT + 1, visit=2)], [], [])
+        _, found = await stores.events.read(0)
+        self.assertEqual(len(found), 1)
+
+
+class MemoryVisitTests(InMemory, VisitContract, TestCase):
+    pass
+
+
+class SQLiteVisitTests(InSQLite, VisitContract, TestCase):
+    pass
 
 
 class MemoryRecordTests(InMemory, RecordContract, TestCase):
