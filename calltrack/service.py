@@ -49,6 +49,7 @@ from calltrack.tracking.visits import Visits
 from calltrack.web import front
 from calltrack.web.client import client_address
 from calltrack.web.health import HealthPage, ReadyPage
+from calltrack.web.metrics import Metrics, MetricsPage
 from calltrack.web.request_limits import RequestLimits
 from calltrack.web.site import put_together
 from calltrack.web.visits import VisitsResource
@@ -180,6 +181,8 @@ class CalltrackService(Service):
             facts=self.facts,
             client=lambda request: client_address(request, settings.web.proxies),
         )
+        self.metrics = Metrics(self, __version__, wall_ms)
+        self.engine.observers.append(self.metrics.calls.ended)
         self._began = reactor.seconds()
         self._web: Any = None
 
@@ -211,7 +214,8 @@ class CalltrackService(Service):
         self.transports.start()
         web = self.settings.web.listen
         try:
-            self._web = self._listen_web(web.port, put_together(self.resources()), web.host)
+            site = self.metrics.site = put_together(self.resources())
+            self._web = self._listen_web(web.port, site, web.host)
         except CannotListenError:
             self.transports.stop()
             raise
@@ -250,6 +254,7 @@ class CalltrackService(Service):
             log.warn("no [[trunk]] is configured: every call is refused with 403 until one lists its provider")
         spare_the_collector()
         self.engine.overload.start()
+        self.metrics.lateness.start()
         self.agent.serving = True
         self.pings.start()
         self.registrations.start()
@@ -278,6 +283,7 @@ class CalltrackService(Service):
         yield super().stopService()
         self.pings.stop()
         self.engine.overload.stop()
+        self.metrics.lateness.stop()
         self.engine.stop()
         self.registrations.stop()
         if self._web is not None:
@@ -314,10 +320,12 @@ class CalltrackService(Service):
         """What the web answers, by first path segment."""
         web = self.settings.web
         limits = RequestLimits(self.timers.now, web.pages_per_address, web.pages_per_project)
+        visits = self.metrics.visits_page = VisitsResource(self.visits, limits, web.proxies)
         return {
             b"health": HealthPage(self.facts).app.resource(),
             b"ready": ReadyPage(self.parts).app.resource(),
-            b"t": VisitsResource(self.visits, limits, web.proxies),
+            b"metrics": MetricsPage(self.metrics.collect, web.metrics_from, web.proxies),
+            b"t": visits,
             **front.resources(self.services),
         }
 

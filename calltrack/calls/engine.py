@@ -86,6 +86,7 @@ class CallEngine:
         self.destinations = Destinations(trunks, AccountContacts(phones) if phones is not None else None)
         self.calls: dict[str, Call] = {}
         self.counters: Counter[str] = Counter()
+        self.observers: list[Callable[[CallRecord], None]] = []  # told of each call that is over; must not raise
         self.agent: Agent = None  # type: ignore[assignment]  # until `connect`
         self._sources = Sources(trunks)
         self._phones = phones
@@ -211,6 +212,8 @@ class CallEngine:
         last = _LastMessages(record, call.ladder, call.call_ids, call.recorded)
         self.timers.after(LADDER_WAIT, self._close_ladder, last)
         self.counters[record.status] += 1
+        for observer in self.observers:
+            observer(record)
         # One field only: formatting nine of them costs more than parsing a message.
         log.info("{call}", call=in_a_line(record))
 

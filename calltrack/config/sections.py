@@ -63,6 +63,7 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
     proxies: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1"))  # whose X-Forwarded-... count
     tls: bool = False  # HTTPS, with the certificate of [tls]
     public_url: str = ""  # as browsers reach us; "" = by the address they used
+    metrics_from: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1"))  # who may read /metrics
     pages_per_address: int = 300  # pages with the snippet opened a minute from one address; 0 = no limit
     pages_per_project: int = 12_000  # the same of all addresses together
 
@@ -207,6 +208,7 @@ SECTIONS: dict[str, tuple[type, dict[str, Any]]] = {
             "proxies": checks.each(checks.network),
             "tls": checks.flag,
             "public_url": checks.base_url,
+            "metrics_from": checks.each(checks.network),
             "pages_per_address": checks.whole(0, 1_000_000),
             "pages_per_project": checks.whole(0, 10_000_000),
         },

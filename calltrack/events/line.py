@@ -64,6 +64,11 @@ class Line:
     def down(self) -> bool:
         return self.failures >= DOWN_AFTER
 
+    @property
+    def oldest(self) -> int | None:
+        """When the oldest event happened that has not been delivered; milliseconds since the Unix epoch."""
+        return min((delivery.logged.event.at for delivery in self.held.values()), default=None)
+
     def stop(self) -> None:
         self._running = False
         if self._timer is not None:

@@ -80,6 +80,15 @@ class PortPool:
         """Whether so many pairs are left on each address in use."""
         return all(len(idle) + len(self._kept[address]) >= pairs for address, idle in self._idle.items())
 
+    def occupancy(self) -> dict[str, dict[str, int]]:
+        """By local address: how many pairs are free, in quarantine, and in use (by us or another program)."""
+        found = {}
+        for address, idle in self._idle.items():
+            free = len(idle) + len(self._kept[address])
+            resting = sum(pair.address == address for _, pair in self._held)
+            found[address] = {"free": free, "quarantine": resting, "used": len(self._evens) - free - resting}
+        return found
+
     def give_back(self, pair: PortPair, carried: bool, now: float) -> None:
         """Take a pair back; at once when it has not `carried` media (then its sockets must not be connected) and
         nothing has come for it unasked."""

@@ -69,7 +69,12 @@ class Ledger:
         self._retry = 0.0  # seconds to the next attempt; 0 = the store is there
         self._attempts: list[Deferred[bool]] = []  # waiting for the next attempt's outcome
         self._recovery: Deferred[list[CallRecord]] | None = None
-        self._lost = 0
+        self.lost = 0  # records for which neither memory nor the spool had room
+
+    @property
+    def waiting(self) -> int:
+        """How many records wait for the store."""
+        return len(self._queue) + len(self._writing)
 
     def begin(self, record: CallRecord) -> None:
         """Keep the record of a call in progress; again when more is known of it, such as its answer.
@@ -149,8 +154,8 @@ class Ledger:
             segment.unread = True
             self._spool.release(segment)
             return
-        self._lost += 1
-        if self._lost == 1:
+        self.lost += 1
+        if self.lost == 1:
             self.log.critical(
                 "memory and spool are full: the record of call {id} is lost, and maybe more", id=record.id
             )

@@ -5,6 +5,7 @@ Knows pools, the journal and a bound per address; must not know where visits com
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Callable, Iterable
 
 from twisted.logger import Logger
@@ -46,6 +47,7 @@ class Grants:
         self._journal = journal
         self._per_address = per_address
         self._tell = tell
+        self.misses: Counter[int] = Counter()  # by scenario, since the start
         self._leases_of: dict[str, int] = {}  # address: active leases
         self._quick_of: dict[str, int] = {}  # address: those of visits that have not stayed
 
@@ -132,6 +134,7 @@ class Grants:
     def _missed(self, presence: Presence, scenario: Scenario) -> None:
         visit, at = presence.visit, self._wall_ms()
         presence.missed.add(scenario.id)
+        self.misses[scenario.id] += 1
         self._journal.missed(Miss(project=visit.project, scenario=scenario.id, visit=visit.number, at=at))
         if self.pools.runs_empty(scenario.id):
             numbers = self.pools.state(scenario.id).numbers

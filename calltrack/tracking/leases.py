@@ -145,6 +145,10 @@ class Pools:
         pool = self._pools.get(scenario)
         return PoolState(len(pool.members), len(pool.free)) if pool is not None else PoolState(0, 0)
 
+    def states(self) -> dict[int, PoolState]:
+        """Every pool by its scenario."""
+        return {scenario: self.state(scenario) for scenario in self._pools}
+
     def take(
         self, scenario: int, visit: Visit, seconds: float | None, wanted: str = "", owner: Any = None
     ) -> Held | None:

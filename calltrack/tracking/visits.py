@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import Any, Callable
+from typing import Any, Callable, Mapping
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -318,6 +318,20 @@ class Visits:
     def pool(self, scenario: int) -> PoolState:
         """How the pool of a dynamic scenario stands."""
         return self._pools.state(scenario)
+
+    def pools(self) -> dict[int, PoolState]:
+        """How every pool stands, by scenario."""
+        return self._pools.states()
+
+    @property
+    def misses(self) -> Mapping[int, int]:
+        """By scenario: visitors who stayed and got no number, since the start."""
+        return self._grants.misses
+
+    @property
+    def present(self) -> int:
+        """How many visits have been seen lately."""
+        return len(self._presences)
 
     def _tell(self, value: Any) -> None:
         try:

@@ -16,7 +16,7 @@ def client_address(request: IRequest, proxies: Iterable[Network]) -> str:
     X-Forwarded-For is believed as far as `proxies` wrote it: from its end, the first address that is no proxy's.
     """
     address = getattr(request.getClientAddress(), "host", "") or ""
-    if not proxies or not _among(address, proxies):
+    if not proxies or not among(address, proxies):
         return address
     said = b",".join(request.requestHeaders.getRawHeaders(b"x-forwarded-for", ())).decode("ascii", "replace")
     for hop in reversed(said.split(",")[-16:]):
@@ -26,12 +26,13 @@ def client_address(request: IRequest, proxies: Iterable[Network]) -> str:
         except ValueError:
             return address
         address = hop
-        if not _among(hop, proxies):
+        if not among(hop, proxies):
             break
     return address
 
 
-def _among(address: str, networks: Iterable[Network]) -> bool:
+def among(address: str, networks: Iterable[Network]) -> bool:
+    """Whether an address literal lies in one of `networks`."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -105,6 +105,7 @@ class BoundedSite(Site):
     for an answer makes room: who floods it with idle connections loses them."""
 
     protocol = BoundedChannel
+    noisy = False
 
     def __init__(self, root: IResource, patience: float, longest_body: Callable[[bytes], int]) -> None:
         """`longest_body(path)`: bytes that a request for `path` (as it stands in the request line) may bring."""

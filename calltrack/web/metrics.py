@@ -59,12 +59,13 @@ class _Collector:
 class Metrics:
     """What is told of an engine. `parts` has the attributes that `calltrack.service.CalltrackService` has."""
 
-    def __init__(self, parts: Any, version: str) -> None:
+    def __init__(self, parts: Any, version: str, wall_ms: Callable[[], int]) -> None:
         self._parts = parts
         self._version = version
+        self._wall_ms = wall_ms
         self.calls = CallFigures(parts.reactor.seconds)
         self.lateness = Lateness(parts.reactor)
-        self.web: Any = None  # the BoundedSite, once there is one
+        self.site: Any = None  # the BoundedSite, once there is one
         self.visits_page: Any = None  # the VisitsResource
 
     def collect(self) -> Iterator[Metric]:
@@ -135,27 +136,27 @@ class Metrics:
 
     def _of_visits(self) -> Iterator[Metric]:
         visits = self._parts.visits
-        pools = {str(scenario): state for scenario, state in visits.pools().items()}
+        pools, misses = visits.pools(), visits.misses
         yield gauge("calltrack_visits_present", "Visits that were seen lately", visits.present)
         for field, words in (("numbers", "Numbers of a scenario's pool"), ("free", "Free numbers of a pool")):
-            values = [((scenario,), getattr(state, field)) for scenario, state in pools.items()]
+            values = [((str(scenario),), getattr(state, field)) for scenario, state in pools.items()]
             yield gauge(f"calltrack_pool_{field}", words, values, ("scenario",))
-        missed = [((str(scenario),), count) for scenario, count in visits.misses.items()]
+        missed = [((str(scenario),), misses.get(scenario, 0)) for scenario in sorted({*pools, *misses})]
         yield counter("calltrack_pool_misses", "Visitors who stayed and got no number", missed, ("scenario",))
         if self.visits_page is not None:
             asked = _labelled(self.visits_page.counters)
             yield counter("calltrack_web_questions", "What browsers of visitors asked", asked, ("what",))
-        if self.web is not None:
-            yield gauge("calltrack_web_connections", "HTTP connections that are open", self.web.connections)
+        if self.site is not None:
+            yield gauge("calltrack_web_connections", "HTTP connections that are open", self.site.connections)
 
     def _of_stores(self) -> Iterator[Metric]:
-        ledger, now = self._parts.ledger, self._parts.wall_ms()
+        ledger, now = self._parts.ledger, self._wall_ms()
         lines = [(str(id), line) for id, line in self._parts.events.outbox.lines.items()]
         waiting = [((id,), len(line.held)) for id, line in lines]
         ages = [((id,), max(0.0, (now - (line.oldest or now)) / 1000)) for id, line in lines]
         down = [((id,), int(line.down)) for id, line in lines]
         yield gauge("calltrack_records_waiting", "Call records not yet in the database", ledger.waiting)
-        yield counter("calltrack_records_left_out", "Records kept nowhere, or on the spool alone", ledger.left_out)
+        yield counter("calltrack_records_lost", "Records for which memory and spool had no room", ledger.lost)
         yield gauge("calltrack_outbox_waiting", "Deliveries of a webhook in memory", waiting, ("webhook",))
         yield gauge("calltrack_outbox_age_seconds", "Age of the oldest event not delivered", ages, ("webhook",))
         yield gauge("calltrack_outbox_down", "Whether a webhook's endpoint is taken for down", down, ("webhook",))
