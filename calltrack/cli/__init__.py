@@ -18,7 +18,7 @@ from calltrack.errors import CalltrackError
 COMMANDS = {  # name: (module:object, what it does)
     "account": ("calltrack.cli.account:account", "Show a project's SIP account, set its password, disable it."),
     "apikey": ("calltrack.cli.apikeys:apikey", "Add, list, remove the keys that programs use the REST API with."),
-    "call": ("calltrack.cli.calls:call", "List calls, show one with its ladder."),
+    "call": ("calltrack.cli.calls:call", "List calls, show one with its ladder, follow and export them."),
     "check": ("calltrack.cli.check:check", "Say whether everything is ready for calls."),
     "db": ("calltrack.cli.db:db", "Migrate the database, back it up."),
     "demo": ("calltrack.cli.demo:demo", "Place a call through an engine of its own and show what happened."),

@@ -8,6 +8,8 @@ import click
 import msgspec
 
 from calltrack.cli import traces
+from calltrack.cli.call_export import export
+from calltrack.cli.call_follow import follow
 from calltrack.cli.environment import Environment
 from calltrack.cli.ladder import draw_ladder
 from calltrack.cli.output import json_option, print_fields, print_json, print_table
@@ -24,7 +26,11 @@ STATUSES = ("ACTIVE", "ANSWER", "BUSY", "NOANSWER", "CANCEL", "CONGESTION", "CHA
 
 @click.group()
 def call() -> None:
-    """List calls, show one with the ladder of its dialogs."""
+    """List calls, show one with the ladder of its dialogs, follow them, export them."""
+
+
+call.add_command(export)
+call.add_command(follow)
 
 
 @call.command("list")
