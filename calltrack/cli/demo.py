@@ -167,6 +167,7 @@ class _Program:
                 "engine": {
                     "sip": demonstration.sip_address,
                     "health": demonstration.health_url,
+                    "page": demonstration.page_url,
                     "config": demonstration.config_path,
                     "database": demonstration.database_path,
                 },

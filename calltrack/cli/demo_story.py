@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from calltrack.cli.demo_seed import WEEKS
 from calltrack.cli.ladder import draw_ladder
 from calltrack.cli.output import printable
 from calltrack.tracking.model import CallRecord, StreamFigures
@@ -111,6 +112,8 @@ class Story:
             self._say(f"  {command}", "bold")
             self._say(f"      {purpose}")
         if keep:
+            self._say(f"\nThe page, with {WEEKS} weeks of made-up calls; this link logs you in once:")
+            self._say(f"  {demonstration.page_url}", "bold")
             heard = [demonstration.wav_path(side) for side in ("office", "visitor")]
             self._say(f"\nListen to what each side heard: {heard[0]} and {heard[1]}")
             again = "Enter calls again. " if sys.stdin.isatty() else ""

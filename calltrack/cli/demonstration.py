@@ -16,7 +16,11 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.web.client import Agent, readBody
 
+from msgspec.structs import replace
+
 from calltrack import config
+from calltrack.access.model import Grant
+from calltrack.cli.demo_seed import WEEKS, fill
 from calltrack.errors import CalltrackError
 from calltrack.service import CalltrackService
 from calltrack.testing.softphone import PhoneCall, Softphone
@@ -26,6 +30,7 @@ from calltrack.tracking.model import CallRecord
 
 PROJECT, SITE = "Glasses shop", "https://shop.example"
 SCENARIO, MARKER = "Search ads", "direct_search_1234567_buy glasses"
+PERSON = "demo"  # who looks at the page
 NUMBER, VISITOR = "11231234567", "12025550143"
 VISITOR_TONE, OFFICE_TONE = 440, 880  # Hz
 
@@ -135,6 +140,8 @@ class Demonstration:
         self.office = Softphone(reactor, office, user="office", on_call=self._office_rings)
         self._complaints: list[str] = []
         self._service: CalltrackService | None = None
+        self._scenario = 0  # id of the one that the call goes by
+        self.page_url = ""  # logs in, once
 
     @property
     def sip_address(self) -> str:
@@ -154,6 +161,7 @@ class Demonstration:
         tell = self._audience.step
         settings = config.load(Path(self.config_path).read_text("utf-8"), self.config_path)
         service = self._service = CalltrackService(settings, self._reactor)
+        service.services = replace(service.services, demonstration=True)
         service.startService()
         await self._within(service.started, "the engine to start")
         tell(f"An engine is up: SIP on {self.sip_address} (UDP and TCP), database {self.database_path}")
@@ -163,19 +171,25 @@ class Demonstration:
         catalog = self._catalog = Catalog(service.stores.catalog)
         project = await catalog.add_project(PROJECT, (SITE,))
         scenario = await catalog.add_scenario(SCENARIO, project.id, MARKER, (self.office.uri,))
+        self._scenario = scenario.id
         await catalog.add_number(NUMBER, project.id, scenario.id)
         changed = self._reactor.seconds()
         await self._until(lambda: succeed(service.scenarios.numbers or None), "the number to be known to the engine")
         took = self._reactor.seconds() - changed
         tell(f'Project "{PROJECT}": number {NUMBER} stands for "{MARKER}" and leads to the office')
         tell(f"The running engine knew of it after {took:.1f} s")
+        visits, calls = await fill(service.stores, project.id, scenario, NUMBER, service.services.wall_ms())
+        tell(f"{calls} made-up calls of the last {WEEKS} weeks are in the database, {visits} of them with a visit")
+        people = service.services.people
+        visitor = await people.add(PERSON, (Grant(project=None, role="owner"),))
+        self.page_url = f"{service.page_url}/enter?token={await people.link(visitor.id, 'enter')}"
 
     async def call(self) -> Outcome:
         """Place the call and measure it. Raises DemoFailed."""
         assert self._service is not None
         tell, began = self._audience.step, self._reactor.seconds()
         self._incoming = Deferred()
-        (scenario,) = await self._catalog.scenarios()
+        scenario = await self._catalog.scenario(self._scenario)
 
         def at() -> str:
             passed = self._reactor.seconds() - began

@@ -19,7 +19,7 @@ function draw(place) {
     scales: { x: { time: true, range: (self, low, high) => [low - 43200, high + 43200] }, y: { range: (self, low, high) => [0, Math.max(4, high * 1.05)] } },
     axes: [{ ...axis, values: "{YYYY}-{MM}-{DD}", space: 95 }, { ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 100000] }],
     series: [
-      { value: "{YYYY}-{MM}-{DD}", label: "" },
+      { value: "{YYYY}-{MM}-{DD}", label: place.dataset.day },
       ...order.map((at) => ({
         label: series[at].name, fill: fill(series[at], at), stroke: fill(series[at], at), width: 0, paths: bars, points: { show: false },
         value: (self, top, column, row) => (row === null ? "" : String(series[at].values[row])),

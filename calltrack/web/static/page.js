@@ -20,6 +20,9 @@ document.addEventListener("keydown", (event) => {
   for (const open of document.querySelectorAll("details.drop[open]")) { open.open = false; open.querySelector("summary").focus(); }
 });
 
+const current = document.querySelector(".menu [aria-current]");
+if (current) current.parentElement.scrollLeft = current.offsetLeft - 40;
+
 // A guess at the time zone, where none is given yet.
 for (const input of document.querySelectorAll("input[data-zone]")) {
   if (!input.value) try { input.value = Intl.DateTimeFormat().resolvedOptions().timeZone || ""; } catch (unknown) { /* it stays empty */ }
