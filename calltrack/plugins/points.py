@@ -23,15 +23,16 @@ class Point(NamedTuple):
     built_in: dict[str, str]
 
 
-_BACKENDS = "calltrack.storage."
-
 POINTS: dict[str, Point] = {
     point.section: point
     for point in (
         Point("media", "relay", IMediaRelay, "twisted", {"twisted": "", "kernel": "", "rtpengine": ""}),
-        Point("locations", "store", ILocationStore, "storage", {"storage": ""}),
-        Point("scenarios", "source", IScenarioSource, "catalog", {"catalog": ""}),
-        Point("records", "store", ICallRecordStore, "storage", {"storage": ""}),
+        Point("locations", "store", ILocationStore, "storage", {"storage": "", "redis": "calltrack.storage.redis_locations:BACKEND"}),
+        Point("scenarios", "source", IScenarioSource, "catalog", {"catalog": "", "http": "calltrack.tracking.http_source:BACKEND"}),
+        Point(
+            "records", "store", ICallRecordStore, "storage",
+            {"storage": "", "json-lines": "calltrack.storage.json_records:BACKEND"},
+        ),
         Point("sink", "kind", IEventSink, "", {"json-lines": "", "redis": ""}),
     )
 }

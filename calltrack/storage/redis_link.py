@@ -1,0 +1,102 @@
+"""One connection to a Redis, made when it is needed and again after it was lost. Knows Redis by txredisapi; no keys."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+from twisted.internet.defer import DeferredLock
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+
+from calltrack.errors import StoreUnavailable
+
+CONNECT_TIME = 5.0  # seconds
+
+
+class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Which Redis, and what its keys begin with."""
+
+    url: str = "redis://127.0.0.1:6379/0"
+    prefix: str = "calltrack"
+
+    def __post_init__(self) -> None:
+        place_of(self.url)
+        if not self.prefix or not self.prefix.isprintable():
+            raise ValueError("prefix: is no beginning of a key")
+
+
+def place_of(url: str) -> tuple[str, int, int, str]:
+    """Host, port, database and password. Raises ValueError."""
+    parts = urlsplit(url)
+    number = parts.path.strip("/") or "0"
+    if parts.scheme != "redis" or not parts.hostname or not number.isdigit():
+        raise ValueError(f"url: {ascii(url)[:60]} is no Redis; write redis://[:password@]host[:port][/database]")
+    return parts.hostname, parts.port or 6379, int(number), unquote(parts.password or "")
+
+
+class RedisLink:
+    """Commands go out in order over one connection."""
+
+    def __init__(self, reactor: Any, settings: RedisSettings) -> None:
+        self._reactor = reactor
+        self._host, self._port, self._number, self._password = place_of(settings.url)
+        self._connection: Any = None
+        self._connecting = DeferredLock()
+
+    def __str__(self) -> str:
+        return f"Redis at {self._host}:{self._port}"
+
+    async def command(self, *words: str | bytes | int) -> Any:
+        """The reply; texts are bytes. Raises StoreUnavailable."""
+        import txredisapi
+
+        try:
+            return await (await self._connected()).execute_command(*words)
+        except txredisapi.ResponseError as error:
+            raise StoreUnavailable(f"{self} refuses that: {error}") from error
+        except Exception as error:  # whatever a connection may fail with: the next command makes a new one
+            await self.close()
+            raise StoreUnavailable(f"no {self}: {error or type(error).__name__}") from error
+
+    async def close(self) -> None:
+        """Let go of the connection; what waits for an answer fails."""
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.connected:
+            gone = connection.whenDisconnected()
+            connection.transport.abortConnection()
+            await gone
+
+    async def _connected(self) -> Any:
+        async with self._connecting:
+            if self._connection is None or not self._connection.connected:
+                self._connection = await self._connect()
+            return self._connection
+
+    async def _connect(self) -> Any:
+        import txredisapi
+
+        protocol = txredisapi.RedisProtocol(charset=None, errors="strict")
+        protocol.factory = _Solitary()
+        await connectProtocol(HostnameEndpoint(self._reactor, self._host, self._port, CONNECT_TIME), protocol)
+        if self._password:
+            await protocol.auth(self._password)
+        if self._number:
+            await protocol.select(self._number)
+        return protocol
+
+
+class _Solitary:
+    """What a RedisProtocol wants of a factory, without its reconnecting."""
+
+    isLazy = continueTrying = convertNumbers = False
+    handler: Any = None
+
+    def addConnection(self, connection: Any) -> None:
+        pass
+
+    def delConnection(self, connection: Any) -> None:
+        pass
+
+    def connectionError(self, why: Any) -> None:
+        pass
