@@ -24,6 +24,7 @@ COMMANDS = {  # name: (module:object, what it does)
     "demo": ("calltrack.cli.demo:demo", "Place a call through an engine of its own and show what happened."),
     "number": ("calltrack.cli.numbers:number", "Add, assign, list, remove substitution numbers."),
     "plugins": ("calltrack.cli.plugins:plugins", "List the backends and plugins there are, begin a plugin of one's own."),
+    "pool": ("calltrack.cli.pool:pool", "Say how many numbers a dynamic scenario needs."),
     "project": ("calltrack.cli.projects:project", "Add, edit, list, show projects."),
     "registrations": ("calltrack.cli.account:registrations", "List the devices that are logged in."),
     "scenario": ("calltrack.cli.scenarios:scenario", "Add, edit, list, show, remove scenarios."),

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from twisted.internet import reactor
 from calltrack.storage.url import open_stores
 from calltrack.testing.store_contract import call_record
 from calltrack.testing.visit_contract import AT, lease, visit
-from calltrack.tracking.model import Attribution
+from calltrack.tracking.model import Attribution, Miss
 from tests.cli.test_commands import CommandTestCase
 
 
@@ -148,3 +149,28 @@ class VisitCommandTests(CommandTestCase):
         self.assertTrue(events)
         self.assertNotIn("74951234567", str(events))
         self.assertIn("has called nobody", await self.refused("visit", "erase", "--caller", "74951234567", "--yes"))
+
+
+class PoolCommandTests(CommandTestCase):
+    async def test_advice_comes_from_the_scenarios_own_visitors(self):
+        await self.json("project", "add", "Glasses")
+        add = ("scenario", "add", "V", "--project", "1", "--forward", "a@example.com")
+        await self.json(*add, "--dynamic")
+        await self.json(*add, "--static", "ad_1")
+        await self.json("number", "add", "12025550100", "--project", "1", "--scenario", "1")
+        self.assertIn("Nobody has wanted", (await self.run_command("pool", "advise", "--scenario", "1"))[0])
+        now = int(time.time() * 1000)
+        stores = open_stores(f"sqlite:{self.database}", reactor)
+        try:
+            visits = [lease("4951", now - at * 1000, ended=now - at * 1000 + 250_000, confirmed=True, scenario=1) for at in range(7000, 300, -300)]
+            await stores.visits.write([], visits, [], [Miss(project=1, scenario=1, visit=9, at=now - 600_000)])
+        finally:
+            stores.close()
+        advice = await self.json("pool", "advise", "--scenario", "1", "--numbers", "7")
+        self.assertEqual((advice["visitors"], advice["misses"], advice["numbers"]), (24, 1, 1))
+        self.assertGreater(advice["advised"], 1)
+        self.assertIn(7, [row["numbers"] for row in advice["rows"]])
+        out, _, status = await self.run_command("pool", "advise", "--scenario", "1")
+        self.assertIn("numbers advised", out)
+        self.assertEqual(status, 0)
+        self.assertIn("is static", await self.refused("pool", "advise", "--scenario", "2"))
