@@ -9,6 +9,7 @@ together are what counts. A replay runs the same arrivals through a pool of anot
 from __future__ import annotations
 
 from heapq import heappop, heappush
+from math import sqrt
 from typing import Iterable, NamedTuple, Sequence
 
 import msgspec
@@ -119,14 +120,30 @@ def predicted(loads: Sequence[tuple[int, float]], numbers: int) -> float:
 
 
 def _loads(asks: Sequence[Ask], hold: float) -> list[tuple[int, float]]:
-    """Of each hour in which anybody came: visitors who stayed, and the erlangs that were asked for."""
-    hours: dict[int, tuple[int, float]] = {}
+    """Of each hour in which anybody came: visitors who stayed, and the erlangs that were asked for.
+
+    Few visitors an hour make a count that chance moves up and down, and as misses grow faster than the load, that alone
+    would make for more of them. So loads are drawn towards their mean by the share of their variance that chance
+    explains: sums of independent stays have a variance of about the sum of their squares."""
+    hours: dict[int, tuple[int, float, float]] = {}
     for ask in asks:
-        count, seconds = hours.get(ask.at // HOUR, (0, 0.0))
-        length = ask.stayed + hold if ask.confirmed else ask.stayed
-        hours[ask.at // HOUR] = (count + ask.confirmed, seconds + length)
+        if ask.confirmed:  # who leaves at once takes a number only where there is room, and soon gives it back
+            count, seconds, squares = hours.get(ask.at // HOUR, (0, 0.0, 0.0))
+            length = ask.stayed + hold
+            hours[ask.at // HOUR] = (count + 1, seconds + length, squares + length * length)
     first, last = (asks[0].at, asks[-1].at) if asks else (0, 0)
-    return [(count, seconds / _length(hour, first, last)) for hour, (count, seconds) in hours.items()]
+    measured = []
+    for hour, (count, seconds, squares) in hours.items():
+        length = _length(hour, first, last)
+        measured.append((count, seconds / length, squares / length**2, length))
+    time = sum(length for *_, length in measured)
+    if not time:
+        return []
+    mean = sum(load * length for _, load, _, length in measured) / time
+    spread = sum((load - mean) ** 2 * length for _, load, _, length in measured) / time
+    by_chance = sum(variance * length for _, _, variance, length in measured) / time
+    kept = sqrt(max(0.0, 1 - by_chance / spread)) if spread else 0.0
+    return [(count, mean + (load - mean) * kept) for count, load, _, _ in measured]
 
 
 def _length(hour: int, first: int, last: int) -> float:
