@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Iterable
 
 from twisted.web.iweb import IRequest
 
+_HOP = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]+)?\Z|([0-9.]+):[0-9]+\Z")  # some proxies write the port too
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -21,6 +23,8 @@ def client_address(request: IRequest, proxies: Iterable[Network]) -> str:
     said = b",".join(request.requestHeaders.getRawHeaders(b"x-forwarded-for", ())).decode("ascii", "replace")
     for hop in reversed(said.split(",")[-16:]):
         hop = hop.strip(" \t")
+        written = _HOP.match(hop)
+        hop = written[1] or written[2] if written else hop
         try:
             ipaddress.ip_address(hop)
         except ValueError:

@@ -14,8 +14,9 @@ function numbers(document, changed) {
   var LINK = 'a[href^="tel:"],area[href^="tel:"]';
   var FIGHT = 200, FIGHTS = 20; // milliseconds, and how often in a row the page may undo what we wrote within them
   var MANY = 100; // changed places from which on the whole page is looked at
+  var LONG = 8, SHARE = 10; // milliseconds of a look after which we rest, so that the page has ten times as long for itself
 
-  var patterns = [], selectors = [], run = [];
+  var patterns = [], selectors = [], choice = "", run = [], pending = [], resting = false;
   var memories = { text: new WeakMap(), href: new WeakMap(), title: new WeakMap(), "aria-label": new WeakMap() };
   var watched = new WeakMap();
   var observer = new MutationObserver(guard(look));
@@ -35,6 +36,11 @@ function numbers(document, changed) {
         } catch (problem) {} // this browser does not know it: the others count
       });
     });
+    choice = selectors
+      .map(function (one) {
+        return one.selector;
+      })
+      .join(",");
     scan([document]);
     watch(document);
   }
@@ -154,13 +160,17 @@ function numbers(document, changed) {
   }
 
   function chosen(element) {
+    if (!choice || !element.matches(choice)) return;
     for (var at = 0; at < selectors.length; at++) {
       if (element.matches(selectors[at].selector)) return { swap: selectors[at].swap, element: element };
     }
   }
 
+  // Whether it is edited is asked of attributes, as isContentEditable makes the browser compute styles.
   function skipped(element) {
-    return SKIP.test(element.nodeName) || element.isContentEditable || element.hasAttribute("data-calltrack-ignore");
+    if (SKIP.test(element.nodeName) || element.hasAttribute("data-calltrack-ignore")) return true;
+    var edited = element.getAttribute("contenteditable");
+    return edited !== null && edited !== "false";
   }
 
   function walk(node, own) {
@@ -212,12 +222,25 @@ function numbers(document, changed) {
   }
 
   function look(records) {
-    var nodes = [];
     changed();
     records.forEach(function (record) {
-      if (nodes.length < MANY && nodes.indexOf(record.target) < 0) nodes.push(record.target);
+      if (pending.length < MANY && pending.indexOf(record.target) < 0) pending.push(record.target);
     });
-    scan(nodes.length < MANY ? nodes : [document]);
+    if (!resting) work();
+  }
+
+  function work() {
+    var nodes = pending.length < MANY ? pending : [document], began = Date.now(), took;
+    pending = [];
+    scan(nodes);
+    took = Date.now() - began;
+    resting = took > LONG;
+    if (resting) setTimeout(guard(rested), took * SHARE);
+  }
+
+  function rested() {
+    resting = false;
+    if (pending.length) work();
   }
 
   function watch(node) {

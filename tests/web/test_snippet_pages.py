@@ -142,6 +142,21 @@ class ApplicationTests(BrowserTestCase):
         await self.browser.shows("#stubborn", "+1 999 000 00 00")
         self.assertLess(await self.browser.value("window.insisted"), 50)
 
+    async def test_number_that_comes_while_much_changes_is_shown_when_there_is_time(self):
+        rows = "".join(f"<tr><td>{row}</td><td><span>price {row}</span></td></tr>" for row in range(5000))
+        self.pages.extra["busy"] = f'<script async src="SNIPPET"></script><p id="plain">19990000000</p><table>{rows}</table>'
+        await self.open("busy")
+        await self.browser.shows("#plain", SHOWN)
+        await self.browser.run(
+            "var cells = document.querySelectorAll('span'), rounds = 0; (function tick() {"
+            "  cells.forEach(cell => { cell.firstChild.data = 'price ' + Math.random(); });"
+            "  if (rounds === 5) document.querySelector('#plain').firstChild.data = 'new: 19990000000';"
+            "  if (++rounds < 20) setTimeout(tick, 0); else window.over = true;"
+            "})()"
+        )
+        await self.browser.until("window.over")
+        await self.browser.shows("#plain", f"new: {SHOWN}")
+
     async def test_another_advertisement_in_the_address_is_told(self):
         await self.open("application", "?utm_source=one")
         await self.browser.shows("#home", f"Call {SHOWN} now")
