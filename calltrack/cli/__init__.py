@@ -30,6 +30,7 @@ COMMANDS = {  # name: (module:object, what it does)
     "scenario": ("calltrack.cli.scenarios:scenario", "Add, edit, list, show, remove scenarios."),
     "trunk": ("calltrack.cli.trunks:trunk", "List trunks, whether they answer, and our registrations there."),
     "user": ("calltrack.cli.users:user", "Add, list, remove people who log in to the page."),
+    "simulate": ("calltrack.cli.simulate:simulate", "Simulate visitors and say how many calls find theirs."),
     "visit": ("calltrack.cli.visits:visit", "List and show visits, erase what is kept of a caller."),
     "webhook": ("calltrack.cli.webhooks:webhook", "Post a project's events to an address; see what became of it."),
 }

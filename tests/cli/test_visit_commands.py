@@ -174,3 +174,22 @@ class PoolCommandTests(CommandTestCase):
         self.assertIn("numbers advised", out)
         self.assertEqual(status, 0)
         self.assertIn("is static", await self.refused("pool", "advise", "--scenario", "2"))
+
+
+class SimulateCommandTests(CommandTestCase):
+    timeout = 100
+
+    async def test_simulated_and_real_visitors_are_found(self):
+        out, err, status = await self.run_command("simulate", "--days", "0.2", "--load", "4", "--real", "4", "--json")
+        self.assertEqual(status, 0, err)
+        found = json.loads(out)
+        [figures] = found["loads"]
+        self.assertEqual((figures["double_leases"], figures["wrong"], found["problems"]), (0, 0, []))
+        self.assertGreater(figures["accuracy"], 0.95)
+        self.assertEqual([one["told"] for one in found["real"]], [[one["number"], str(one["visit"])] for one in found["real"]])
+        self.assertEqual(len({one["visit"] for one in found["real"]}), 4)
+
+    async def test_figures_are_a_table_for_people(self):
+        out, err, status = await self.run_command("simulate", "--days", "0.02", "--load", "2", "--real", "0")
+        self.assertIn("to somebody else", out)
+        self.assertEqual(status, 0, err)
