@@ -24,6 +24,7 @@ from calltrack.calls.pings import Pings
 from calltrack.calls.proving import Proofs
 from calltrack.calls.registrations import Registrations
 from calltrack.calls.standing import Standing
+from calltrack.calls.trial import TrialCall
 from calltrack.config import Settings, defaults, load
 from calltrack.errors import ConfigErrors, StoreUnavailable
 from calltrack.chosen import choose_relay, choose_source, choose_stores, context_of
@@ -43,6 +44,7 @@ from calltrack.storage.ledger import Ledger
 from calltrack.storage.url import Stores, open_stores
 from calltrack.timers import Timers
 from calltrack.tracing.tracer import Tracer
+from calltrack.tracking.model import Project, Target
 from calltrack.tracking.routing import CachedScenarioSource
 from calltrack.tracking.tariff import Tariff
 from calltrack.tracking.visits import Visits
@@ -51,6 +53,7 @@ from calltrack.web.client import client_address
 from calltrack.web.health import HealthPage, ReadyPage
 from calltrack.web.metrics import Metrics, MetricsPage
 from calltrack.web.request_limits import RequestLimits
+from calltrack.web.services import TestCallOutcome
 from calltrack.web.site import put_together
 from calltrack.web.visits import VisitsResource
 from calltrack.writer import Writer
@@ -180,6 +183,7 @@ class CalltrackService(Service):
             trunk_state=lambda name: self.standing.up("trunk", name),
             facts=self.facts,
             client=lambda request: client_address(request, settings.web.proxies),
+            test_call=self._test_call,
         )
         self.metrics = Metrics(self, __version__, wall_ms)
         self.engine.observers.append(self.metrics.calls.ended)
@@ -328,6 +332,10 @@ class CalltrackService(Service):
             b"t": visits,
             **front.resources(self.services),
         }
+
+    async def _test_call(self, project: Project, target: Target, dialled: str) -> TestCallOutcome:
+        ok, words = await TrialCall(self.engine, project.id, target, dialled).begin()
+        return TestCallOutcome(ok=ok, words=words)
 
     def trunk_facts(self) -> dict[str, Any]:
         """How each trunk stands, for other processes."""

@@ -61,7 +61,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     facts: Callable[[], dict[str, Any]] = dict  # of the running engine
     proxies: Sequence[Network] = ()  # whose word about a browser's address and encryption counts
     public_url: str = ""  # as others reach us; "" = as the browser that asks does
-    test_call: Callable[[Project, Target], Awaitable[TestCallOutcome]] | None = None
+    test_call: Callable[[Project, Target, str], Awaitable[TestCallOutcome]] | None = None  # the last: dialled number
     webhooks: Any = None  # `events.webhooks.Webhooks`
     client: Callable[[IRequest], str] = peer  # the address that a request comes from
     demonstration: bool = False  # everything is made up, and the page says so

@@ -213,7 +213,7 @@ class SettingUpTests(PageTestCase):
 
 class TestCallTests(PageTestCase):
     def make_services(self, **changes):
-        async def test_call(project, target):
+        async def test_call(project, target, dialled):
             self.called = (project.id, target.label)
             return TestCallOutcome(ok=False, words="it asks for a password")
 

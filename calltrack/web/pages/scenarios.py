@@ -294,9 +294,11 @@ async def test_call(view: View) -> bytes:
     scenario, position = await _scenario(view), view.whole("target") or 0
     if position >= len(scenario.targets) or view.services.test_call is None:
         raise InvalidField("target", view.say("there is no such target"))
-    outcome = await view.services.test_call(view.project, scenario.targets[position])
+    numbers = await view.services.catalog.numbers(view.project.id)
+    dialled = next((one.number for one in numbers if one.scenario == scenario.id), "0")
+    outcome = await view.services.test_call(view.project, scenario.targets[position], dialled)
     await view.note("target.tested", f"{scenario.targets[position].label}: {outcome.words}")
-    return view.json({"ok": outcome.ok, "words": view.say(outcome.words)})
+    return view.json({"ok": outcome.ok, "words": outcome.words})
 
 
 _P = "/projects/<int:project>/scenarios"

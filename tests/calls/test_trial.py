@@ -1,0 +1,78 @@
+"""A test call to a target: what the person who pressed the button is told, and that nothing is left of it."""
+
+from calltrack.calls.trial import TALK_TIME, TrialCall
+from calltrack.testing.engine import NUMBER, sip_target
+from calltrack.tracking.model import Target
+
+from tests.calls.case import ANSWER, OFFICE, CallTestCase
+
+
+class TrialCallTests(CallTestCase):
+    expected_records = 0
+
+    def setUp(self):
+        super().setUp()
+        self.start()
+
+    def trial(self, target=None):
+        told = []
+        TrialCall(self.engine.calls, 1, target or sip_target(OFFICE), NUMBER).begin().addCallback(told.append)
+        self.network.run(0.1)
+        return told
+
+    def test_answered_call_is_hung_up_soon_and_said_to_be_right(self):
+        told = self.trial()
+        invite = self.office.expect("INVITE")
+        self.assertIn(b"calltrack test call", invite.get(b"from"))
+        self.office.respond(invite, 180)
+        self.network.run(1)
+        self.office.respond(invite, 200, sdp=ANSWER)
+        self.office.expect("ACK")
+        self.assertEqual(told, [])
+        self.network.run(TALK_TIME + 0.1)
+        self.office.respond(self.office.expect("BYE"), 200)
+        ((ok, words),) = told
+        self.assertTrue(ok)
+        self.assertIn("It answered after 1.", words)
+
+    def test_refusals_are_told_in_words(self):
+        for status, words in ((486, "It is busy"), (404, "It cannot be reached"), (480, "Nobody answered")):
+            told = self.trial()
+            self.office.respond(self.office.expect("INVITE"), status)
+            self.office.expect("ACK")
+            self.network.run(0.1)
+            ((ok, said),) = told
+            self.assertFalse(ok)
+            self.assertIn(words, said)
+
+    def test_exchange_that_asks_for_a_password_is_told_as_such(self):
+        told = self.trial()
+        self.office.respond(self.office.expect("INVITE"), 401)
+        self.office.expect("ACK")
+        self.network.run(0.1)
+        self.assertIn("password", told[0][1])
+
+    def test_silence_ends_with_the_ring_time(self):
+        told = self.trial(sip_target(OFFICE, ring_time=3.0))
+        invite = self.office.expect("INVITE")
+        self.office.respond(invite, 180)
+        self.network.run(3.1)
+        self.office.respond(self.office.expect("CANCEL"), 200)
+        self.office.respond(invite, 487)
+        self.office.expect("ACK")
+        ((ok, words),) = told
+        self.assertFalse(ok)
+        self.assertIn("Nobody answered. It rang after 0.", words)
+
+    def test_target_that_hangs_up_at_once_is_no_success(self):
+        told = self.trial()
+        self.office.respond(self.office.expect("INVITE"), 200, sdp=ANSWER)
+        self.office.expect("ACK")
+        self.office.bye()
+        self.office.expect(200, "BYE")
+        ((ok, words),) = told
+        self.assertEqual((ok, "hung up" in words), (False, True))
+
+    def test_account_without_devices_is_told_as_such(self):
+        told = self.trial(Target(kind="account", address=""))
+        self.assertIn("nobody is registered", told[0][1])
