@@ -44,7 +44,6 @@ from calltrack.storage.ledger import Ledger
 from calltrack.storage.url import Stores, open_stores
 from calltrack.timers import Timers
 from calltrack.tracing.tracer import Tracer
-from calltrack.tracking.model import Project, Target
 from calltrack.tracking.routing import CachedScenarioSource
 from calltrack.tracking.tariff import Tariff
 from calltrack.tracking.visits import Visits
@@ -53,7 +52,6 @@ from calltrack.web.client import client_address
 from calltrack.web.health import HealthPage, ReadyPage
 from calltrack.web.metrics import Metrics, MetricsPage
 from calltrack.web.request_limits import RequestLimits
-from calltrack.web.services import TestCallOutcome
 from calltrack.web.site import put_together
 from calltrack.web.visits import VisitsResource
 from calltrack.writer import Writer
@@ -183,7 +181,7 @@ class CalltrackService(Service):
             trunk_state=lambda name: self.standing.up("trunk", name),
             facts=self.facts,
             client=lambda request: client_address(request, settings.web.proxies),
-            test_call=self._test_call,
+            trial=lambda *asked: TrialCall(self.engine, *asked).begin(),
         )
         self.metrics = Metrics(self, __version__, wall_ms)
         self.engine.observers.append(self.metrics.calls.ended)
@@ -332,10 +330,6 @@ class CalltrackService(Service):
             b"t": visits,
             **front.resources(self.services),
         }
-
-    async def _test_call(self, project: Project, target: Target, dialled: str) -> TestCallOutcome:
-        ok, words = await TrialCall(self.engine, project.id, target, dialled).begin()
-        return TestCallOutcome(ok=ok, words=words)
 
     def trunk_facts(self) -> dict[str, Any]:
         """How each trunk stands, for other processes."""

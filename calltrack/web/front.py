@@ -3,7 +3,7 @@ resources of the site that they answer for. Knows every part of the web; of the 
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Awaitable, Callable
 
 from twisted.logger import Logger
 from twisted.web.resource import IResource
@@ -15,20 +15,27 @@ from calltrack.access.people import People
 from calltrack.errors import StoreUnavailable
 from calltrack.tracking.accounts import Accounts
 from calltrack.tracking.catalog import Catalog
+from calltrack.tracking.model import Project, Target
 from calltrack.tracking.search import CallLog
 from calltrack.web.api.site import API
 from calltrack.web.pages.routes import ROUTES
 from calltrack.web.pages.site import SEGMENTS, Pages
-from calltrack.web.services import Services, TrunkState
+from calltrack.web.services import Services, TestCallOutcome, TrunkState
 
 log = Logger()
 
 
 def make_services(
-    settings: Any, stores: Any, reactor: Any, wall_ms: Callable[[], int], trunk_state: Callable[[str], bool | None], **more: Any
+    settings: Any,
+    stores: Any,
+    reactor: Any,
+    wall_ms: Callable[[], int],
+    trunk_state: Callable[[str], bool | None],
+    trial: Callable[[int, Target, str], Awaitable[tuple[bool, str]]],
+    **more: Any,
 ) -> Services:
-    """The services of an engine. `trunk_state(name)`: whether a trunk answers, None when nobody knows; `more`: further
-    fields of `Services`."""
+    """The services of an engine. `trunk_state(name)`: whether a trunk answers, None when nobody knows; `trial(project,
+    target, dialled)`: a test call; `more`: further fields of `Services`."""
     sip, countries = settings.sip, {trunk.country for trunk in settings.trunks}
     words = {None: "unknown", True: "up", False: "down"}
 
@@ -44,7 +51,12 @@ def make_services(
             for trunk in settings.trunks
         ]
 
+    async def test_call(project: Project, target: Target, dialled: str) -> TestCallOutcome:
+        ok, words = await trial(project.id, target, dialled)
+        return TestCallOutcome(ok=ok, words=words)
+
     return Services(
+        test_call=test_call,
         catalog=Catalog(stores.catalog),
         accounts=Accounts(stores.accounts, stores.locations, sip.domain),
         calls=CallLog(stores.records),
