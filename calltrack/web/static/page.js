@@ -28,9 +28,9 @@ for (const input of document.querySelectorAll("input[data-zone]")) {
   if (!input.value) try { input.value = Intl.DateTimeFormat().resolvedOptions().timeZone || ""; } catch (unknown) { /* it stays empty */ }
 }
 
-// <input data-check="/path" aria-describedby="... c-NAME">: the server's own rule says what is wrong, as it is typed.
+// <input data-check="/path" aria-describedby="... ID">: the server's own rule says what is wrong, as it is typed.
 for (const input of document.querySelectorAll("[data-check]")) {
-  const told = document.getElementById("c-" + input.name);
+  const told = document.getElementById(input.getAttribute("aria-describedby").trim().split(" ").pop());
   let waiting = 0, asked = 0;
   input.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(check, 200); });
   async function check() {
