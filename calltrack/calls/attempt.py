@@ -6,10 +6,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from twisted.python.failure import Failure
+
 from calltrack.calls.events import Failed
 from calltrack.calls.destinations import Destination
 from calltrack.calls.outbound import OutboundSide
 from calltrack.calls.outcomes import NO_ANSWER, Outcome, best, outcome_of
+from calltrack.errors import CalltrackError
 from calltrack.timers import Timer, Timers
 from calltrack.tracking.model import Target
 
@@ -57,6 +60,14 @@ class Attempt:
         if not self.over:
             self.stop()
             self._user.attempt_failed(self, outcome)
+
+    def nowhere(self, failure: Failure) -> None:
+        """No destination could be found."""
+        if failure.check(CalltrackError):
+            self.fail(Outcome("CHANUNAVAIL", 480, str(failure.value), 20))
+        else:
+            self.fail(Outcome("CONGESTION", 500, "a bug, see the log", 41))
+            failure.raiseException()
 
     def heard_failure(self, side: OutboundSide, failure: Failed) -> None:
         """A destination did not take the call: the next round, unless somebody was reached and said no."""

@@ -15,18 +15,19 @@ from twisted.python.failure import Failure
 from calltrack.calls import events
 from calltrack.calls.admission import Admission
 from calltrack.calls.attempt import Attempt
-from calltrack.calls.forwarding import caller_id, forwarded
+from calltrack.calls.destinations import Destination
 from calltrack.calls.hunting import Hunt
 from calltrack.calls.inbound import InboundSide
 from calltrack.calls.ladder import Ladder
 from calltrack.calls.limits import Limit, shared_limit
-from calltrack.calls.destinations import Destination
+from calltrack.calls.making import make_side
 from calltrack.calls.outbound import ELSEWHERE, OutboundSide
-from calltrack.calls.outcomes import Outcome, of_unusable_answer
-from calltrack.calls.record import Ending, Times, last_figures, record_of
+from calltrack.calls.outcomes import NO_TARGET, UNKNOWN_NUMBER, Outcome, of_unusable_answer
+from calltrack.calls.record import Ending, Times, added, last_figures, record_of
 from calltrack.calls.renegotiation import Renegotiation
 from calltrack.calls.sides import UsageSide
-from calltrack.errors import CalltrackError, MediaUnavailable, SIPError
+from calltrack.calls.transfer import Transfer, take_on
+from calltrack.errors import MediaUnavailable, SIPError
 from calltrack.sip.exchanges import retry_after
 from calltrack.sip.transactions import ServerTransaction
 from calltrack.tracking.model import MediaFigures, Route
@@ -47,8 +48,8 @@ class Call:
     """
 
     __slots__ = (
-        "_attempts", "_changes", "_engine", "_give_up_lookup", "_hunt", "_limits", "_media", "_parties",
-        "_sides", "admission", "call_ids", "caller", "id", "ladder", "merge_key", "recorded", "route", "state",
+        "_attempts", "_carried", "_changes", "_engine", "_give_up_lookup", "_hunt", "_limits", "_media", "_parties",
+        "_sides", "_transfer", "admission", "call_ids", "caller", "id", "ladder", "merge_key", "recorded", "route", "state",
         "target", "times", "winner",
     )  # fmt: skip
 
@@ -74,6 +75,8 @@ class Call:
         self._sides: dict[OutboundSide, Attempt] = {}
         self._parties = 0
         self._changes: Renegotiation | None = None
+        self._transfer: Transfer | None = None  # while one is under way
+        self._carried: MediaFigures | None = None  # of the media before a transfer
 
     # Routing
 
@@ -106,17 +109,17 @@ class Call:
         if self.state != ROUTING:
             return
         if route is None:
-            self._refuse(Outcome("CHANUNAVAIL", 404, "unknown-number", 1))
+            self._refuse(UNKNOWN_NUMBER)
             return
         self.route = route
         project = shared_limit(f"project:{route.project}", route.project_max_calls, route.project_max_rate)
         if not self._take((project,), 486):
             return
         if not route.targets:
-            self._refuse(Outcome("CHANUNAVAIL", 404, "no-target", 1))
+            self._refuse(NO_TARGET)
             return
         try:
-            self._media = self._engine.open_media(self, route, self._media_timeout)
+            self._media = self._engine.open_media(self, route, self.media_timeout)
         except MediaUnavailable as problem:
             self._refuse(Outcome("CONGESTION", 503, f"media: {problem}", 34), retry=True)
             return
@@ -138,51 +141,26 @@ class Call:
             self.target = attempt.target.label
             attempt.start()
             rounds = self._engine.destinations.of(attempt.target, self.route)
-            rounds.addCallback(attempt.ring).addErrback(self._no_destination, attempt).addErrback(_bug)
-
-    def _no_destination(self, failure: Failure, attempt: Attempt) -> None:
-        if failure.check(CalltrackError):
-            attempt.fail(Outcome("CHANUNAVAIL", 480, str(failure.value), 20))
-        else:
-            attempt.fail(Outcome("CONGESTION", 500, "a bug, see the log", 41))
-            failure.raiseException()
+            rounds.addCallback(attempt.ring).addErrback(attempt.nowhere).addErrback(_bug)
 
     def side_for(self, attempt: Attempt, destination: Destination) -> OutboundSide | Outcome:
-        """A side for one destination of a target, within the limits of target and trunk."""
-        engine, target = self._engine, attempt.target
-        limits: tuple[Limit, ...] = ()
-        if attempt not in self._sides.values():  # the devices of an account ring together and are one call
-            name = target.label if target.kind != "account" else f"account:{self.route.project}"
-            limits = (shared_limit(f"target:{name}", target.max_calls, target.max_rate),)
-        trunk = None
-        if destination.trunk:
-            trunk = engine.destinations.trunk(destination.trunk)
-            limits += (shared_limit(f"trunk:{trunk.name}", trunk.max_calls, trunk.max_rate),)
-        reached = engine.limits.take(limits)
-        if reached:
-            kind, code = ("BUSY", 486) if reached.startswith("target:") else ("CONGESTION", 503)
-            return Outcome(kind if kind == "CONGESTION" else "CHANUNAVAIL", code, f"limit:{reached}", 17)
-        self._parties += 1
-        party = f"target-{self._parties}"
-        call_id = engine.new_call_id()
-        hops = max(1, self.caller.max_forwards) - 1
-        who = caller_id(self.admission, trunk)
-        said = forwarded(call_id, target, destination, self.route, who, hops, self.admission.diverted)
-        offer = self._offerer(party, target.allow)
-        side = OutboundSide(self, engine.agent, party, destination, said, offer, limits)
-        engine.watch(call_id, self, party)
-        self.call_ids.append(call_id)
-        self._sides[side] = attempt
+        """A side for one destination of a target."""
+        counts = attempt not in self._sides.values()  # the devices of an account ring together and are one call
+        side = make_side(self, self._engine, self, attempt.target, destination, self._offer, counts)
+        if isinstance(side, OutboundSide):
+            self._sides[side] = attempt
         return side
 
-    def _offerer(self, party: str, allow: tuple[str, ...]) -> Callable[[str], defer.Deferred[bytes]]:
-        def offer(host: str) -> defer.Deferred[bytes]:
-            sdp = self.caller.sdp
-            if not sdp:
-                return defer.succeed(b"")
-            return self._media.offer("caller", party, sdp, self.caller.host, host, allow)
+    def next_party(self) -> str:
+        """A name for one more party of the call."""
+        self._parties += 1
+        return f"target-{self._parties}"
 
-        return offer
+    def _offer(self, party: str, allow: tuple[str, ...], host: str) -> defer.Deferred[bytes]:
+        sdp = self.caller.sdp
+        if not sdp:
+            return defer.succeed(b"")
+        return self._media.offer("caller", party, sdp, self.caller.host, host, allow)
 
     def attempt_failed(self, attempt: Attempt, outcome: Outcome) -> None:
         self._attempts.pop(attempt.number, None)
@@ -260,7 +238,7 @@ class Call:
         self.times.answered = self._engine.timers.now()
         self._media.connect(self.winner.party)
         self._engine.ledger.begin(record_of(self, self._engine.timers.now()))
-        self.caller.answer(sdp)
+        self.caller.answer(sdp, keep=bool(self.route.transfers))
 
     def _unusable_answer(self, failure: Failure) -> None:
         if failure.check(SIPError):
@@ -301,10 +279,13 @@ class Call:
         return self.winner if side is self.caller else self.caller
 
     def _ended(self, side: UsageSide, event: events.Ended) -> None:
-        """A peer hung up or was lost. The caller's BYE before our 200 counts as giving up."""
+        """A peer hung up or was lost. The caller's BYE before our 200 counts as giving up; a target that has handed the
+        caller on may go."""
         if self.state == ENDED or side not in (self.caller, self.winner):
             return
         who = "caller" if side is self.caller else "target"
+        if self._transfer is not None and who == "target":
+            return
         if self.state == TALKING:
             self.end("ANSWER", who, 200, event.cause, NORMAL_CLEARING)
         elif who == "caller":
@@ -313,9 +294,39 @@ class Call:
         else:
             self._refuse(Outcome("CONGESTION", 480, event.cause, 31))
 
+    # Transfers
+
+    def _referred(self, side: UsageSide, event: events.Referred) -> None:
+        """REFER: only of the target that was called, and where the project allows it."""
+        if self.state != TALKING or side is not self.winner or self._transfer is not None or not self.route.transfers:
+            event.reply.refuse(603)
+            return
+        self._transfer = take_on(self, self._engine, event.reply)
+        if self._transfer is not None:
+            self._transfer.begin()
+
+    def transferred(self, transfer: Transfer) -> None:
+        """The caller talks with whom it was transferred to."""
+        self._engine.limits.give_back(self.winner.limits)
+        self.winner, self.target, self._transfer = transfer.side, transfer.target.label, None
+        self.winner.call = self
+        last_figures(self._media).addCallback(self._carry).addErrback(_bug)
+        self._media, self._changes = transfer.media, Renegotiation(transfer.media)
+        self._engine.ledger.begin(record_of(self, self._engine.timers.now()))
+
+    def not_transferred(self, reason: str) -> None:
+        """The caller stays with the target that it talks with, if that has not hung up."""
+        self._transfer = None
+        if self.winner.usage.ended:
+            self.end("ANSWER", "target", 200, f"transfer failed: {reason}", 31)
+
+    def _carry(self, media: MediaFigures) -> None:
+        self._carried = media if self._carried is None else added(self._carried, media)
+
     # The end
 
-    def _media_timeout(self) -> None:
+    def media_timeout(self) -> None:
+        """No packet has come for the configured time."""
         if self.state == TALKING:
             self.end("ANSWER", "engine", 200, "media-timeout", 102)
 
@@ -343,7 +354,7 @@ class Call:
         self.times.ended = engine.timers.now()
         if self._give_up_lookup is not None:
             self._give_up_lookup()
-        for attempt in list(self._attempts.values()):
+        for attempt in (*self._attempts.values(), *((self._transfer,) if self._transfer is not None else ())):
             attempt.stop()
         self._attempts.clear()
         if self._changes is not None:
@@ -361,9 +372,11 @@ class Call:
         self.caller.release()
         if self.winner is not None:
             self.winner.release()
-        self._media = self._hunt = self._changes = None
+        self._media = self._hunt = self._changes = self._transfer = None
 
     def _measured(self, media: MediaFigures, ending: Ending) -> None:
+        if self._carried is not None:
+            media = added(self._carried, media)
         self._engine.ended(self, record_of(self, self.times.ended, ending, media))
 
 
@@ -376,6 +389,7 @@ _HEARD: dict[type, Callable[..., None]] = {
     events.Reoffered: Call._reoffered,
     events.Informed: Call._informed,
     events.Ended: Call._ended,
+    events.Referred: Call._referred,
 }
 
 

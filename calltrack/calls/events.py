@@ -63,6 +63,12 @@ class Informed(NamedTuple):
     reply: Reply
 
 
+class Referred(NamedTuple):
+    """The peer wants the other side to talk with somebody else (RFC 3515)."""
+
+    reply: Reply
+
+
 class Cancelled(NamedTuple):
     """The caller gave up before an answer."""
 
@@ -76,4 +82,4 @@ class Ended(NamedTuple):
     status: int = 487
 
 
-Event = Ringing | Answered | Failed | Acknowledged | Reoffered | Informed | Cancelled | Ended
+Event = Ringing | Answered | Failed | Acknowledged | Reoffered | Informed | Referred | Cancelled | Ended

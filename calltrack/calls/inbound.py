@@ -68,13 +68,17 @@ class InboundSide(UsageSide):
             self._dialog_for(sdp)
             self.usage.reliable.send(status, sdp)
 
-    def answer(self, sdp: bytes) -> None:
-        """200, resent until it is acknowledged: `Acknowledged` follows, or `Ended`."""
+    def answer(self, sdp: bytes, keep: bool = False) -> None:
+        """200, resent until it is acknowledged: `Acknowledged` follows, or `Ended`. `keep`: the caller's descriptions will
+        be asked for."""
         self.sdp = b""  # it has been answered, and a call may last for hours
+        if self.usage.reliable is not None:
+            self._dialog_for(sdp)
+        if keep:
+            self.usage.theirs = b""
         if self.usage.reliable is None:
             self.usage.accept(self.transaction, sdp)
         else:
-            self._dialog_for(sdp)
             self.usage.reliable.accept(sdp)
 
     def _dialog_for(self, sdp: bytes) -> None:

@@ -33,6 +33,8 @@ class Outcome(NamedTuple):
     warning: Warning | None = None  # why media could not be agreed on, for the caller
 
 
+UNKNOWN_NUMBER = Outcome("CHANUNAVAIL", 404, "unknown-number", 1)
+NO_TARGET = Outcome("CHANUNAVAIL", 404, "no-target", 1)
 NO_ANSWER = Outcome("NOANSWER", 480, "no answer in the ring time", 19)
 
 

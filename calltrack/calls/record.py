@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from calltrack.tracking.model import Attribution, CallRecord, MediaFigures, Status
+from calltrack.tracking.model import Attribution, CallRecord, MediaFigures, Status, StreamFigures
 
 if TYPE_CHECKING:
     from calltrack.calls.call import Call
@@ -79,6 +79,22 @@ def record_of(call: Call, now: float, ending: Ending | None = None, media: Media
         media=media,
         recording=call.recorded.recording if call.recorded is not None else None,
     )
+
+
+def added(before: MediaFigures, after: MediaFigures) -> MediaFigures:
+    """The figures of a call whose media went through two sessions, one after the other."""
+
+    def both(one: StreamFigures, other: StreamFigures) -> StreamFigures:
+        return StreamFigures(
+            packets=one.packets + other.packets,
+            bytes=one.bytes + other.bytes,
+            lost=one.lost + other.lost,
+            jitter_ms=max(one.jitter_ms, other.jitter_ms),
+            strangers=one.strangers + other.strangers,
+        )
+
+    verdict = before.verdict if after.verdict == "none" else after.verdict
+    return MediaFigures(caller=both(before.caller, after.caller), target=both(before.target, after.target), verdict=verdict)
 
 
 def last_figures(session: IMediaSession | None) -> Deferred[MediaFigures]:

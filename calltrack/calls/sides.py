@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from calltrack.calls.events import Acknowledged, Ended, Event, Informed, Reoffered
+from calltrack.calls.events import Acknowledged, Ended, Event, Informed, Referred, Reoffered
 from calltrack.sip.exchanges import Exchange
 from calltrack.sip.invite import InviteUsage
 from calltrack.sip.uri import escape_user
@@ -47,6 +47,9 @@ class UsageSide:
 
     def informed(self, exchange: Exchange) -> None:
         self.call.heard(self, Informed(exchange))
+
+    def referred(self, exchange: Exchange) -> None:
+        self.call.heard(self, Referred(exchange))
 
     def acknowledged(self, sdp: bytes) -> None:
         self.call.heard(self, Acknowledged(sdp))

@@ -37,6 +37,11 @@ def add(
 @click.option("--default-target", metavar="TARGET", help='"" for none.')
 @click.option("--time-zone", metavar="NAME", help="Of its days and hours, as Europe/Moscow.")
 @click.option("--enable/--disable", "enabled", default=None, help="A disabled project's calls lead nowhere.")
+@click.option(
+    "--allow-transfer/--no-transfer",
+    default=None,
+    help="Whether phones and exchanges of the project may transfer callers (REFER), to its own targets only.",
+)
 @click.option("--max-calls", type=int, help="Calls at once; 0 = no limit.")
 @click.option("--max-rate", type=float, help="Calls a second; 0 = no limit.")
 @click.option("--target-call-time", type=float, metavar="SECONDS", help="Conversation that makes a target call.")

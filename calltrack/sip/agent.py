@@ -223,13 +223,13 @@ class Agent:
         try:
             local, tag = response.get(b"from") or b"", response.from_.tag
             number = response.cseq[0]
+            usage = self.dialogs.get((response.call_id, tag, response.to.tag))
+            if usage is not None:  # the same 2xx again, whatever it has lost on the way
+                usage.repeat_ack(number)
+                return
             dialog = Dialog.of_client(response, local, tag, number, flow)
         except MalformedMessage:
             return  # it makes no dialog, and its sender will give up without ACK
-        usage = self.dialogs.get(dialog.id)
-        if usage is not None:  # the same 2xx again
-            usage.repeat_ack(number)
-            return
         usage = InviteUsage(self, dialog, UNHEARD, ())
         usage.ack(number)
         usage.bye()

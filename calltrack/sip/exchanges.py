@@ -56,7 +56,7 @@ class Exchange:
         return self.transaction.answered
 
     def accept(self, sdp: bytes = b"") -> None:
-        """200, with a description when there is one to give. Nothing when it has its answer: rewriting a description
+        """2xx, with a description when there is one to give. Nothing when it has its answer: rewriting a description
         takes time, in which the peer may take the question back or the call may end."""
         if self.answered:
             return
@@ -65,6 +65,8 @@ class Exchange:
         elif self.method == b"UPDATE":
             lines = (*self.usage.contact, *self.usage.refreshed(self.request, sdp), *((SDP,) if sdp else ()))
             self.usage.agent.respond(self.transaction, 200, lines, sdp)
+        elif self.method == b"REFER":  # RFC 3515 section 2.4.2
+            self.usage.agent.respond(self.transaction, 202, self.usage.contact)
         else:
             self.usage.agent.respond(self.transaction, 200)
         self.usage.settled(self)
@@ -179,5 +181,5 @@ class DialogRequest:
 
     def _finish(self, response: Response | None, lost: str) -> None:
         self._done(response)
-        if lost and self._method not in (b"BYE", b"PRACK"):  # a PRACK may come after what it is for is over
+        if lost and self._method not in (b"BYE", b"PRACK", b"NOTIFY"):  # these may come after what they are for is over
             self._usage.peer_lost(lost)

@@ -1,8 +1,7 @@
 """The INVITE usage of one dialog (RFC 3261 sections 13 to 15, RFC 3262, 3311, 4028, 5057). Knows one dialog and the
 agent that sends for it; not the other side of a call.
 
-Its user gets: `reoffered(exchange)` for a re-INVITE or UPDATE, `informed(exchange)` for an INFO,
-`acknowledged(sdp)` for the ACK to a 2xx of ours, `unacknowledged()` when that never came, and
+Its user gets: `reoffered(exchange)` for a re-INVITE or UPDATE, `informed` for an INFO, `referred` for a REFER, `acknowledged(sdp)` for the ACK to a 2xx of ours, `unacknowledged()` when that never came, and
 `hung_up(cause)` once, when the peer has ended the dialog or lost it.
 """
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 class UsageUser(Protocol):
     def reoffered(self, exchange: Exchange) -> None: ...
     def informed(self, exchange: Exchange) -> None: ...
+    def referred(self, exchange: Exchange) -> None: ...
     def acknowledged(self, sdp: bytes) -> None: ...
     def unacknowledged(self) -> None: ...
     def hung_up(self, cause: str) -> None: ...
@@ -39,7 +39,7 @@ class _Unheard:
     def reoffered(self, exchange: Exchange) -> None:
         exchange.refuse(481)
 
-    informed = reoffered
+    informed = referred = reoffered
 
     def acknowledged(self, sdp: bytes) -> None:
         pass
@@ -71,6 +71,7 @@ class InviteUsage:
         "ended",
         "offer",
         "reliable",
+        "theirs",
         "timer",
         "user",
     )
@@ -93,6 +94,7 @@ class InviteUsage:
         self.offer: Exchange | None = None  # the peer's re-INVITE or UPDATE that is not answered yet
         self.reliable: ReliableResponses | None = None  # our provisional responses, where they need a PRACK
         self.timer: SessionTimer | None = None  # once both sides have agreed on one
+        self.theirs: bytes | None = None  # the peer's last description; None: it is not kept
         self._inviting: DialogRequest | None = None  # our re-INVITE, until it is answered
         self._updating = False
         self._farewell: tuple[bytes, ...] | None = None  # header lines of a BYE that waits for an ACK
@@ -128,7 +130,7 @@ class InviteUsage:
         elif request.method == b"OPTIONS":
             self.agent.answer_options(transaction)
         elif request.method == b"REFER":
-            self.agent.respond(transaction, 603)
+            self.user.referred(Exchange(self, transaction))
         else:
             self.agent.respond(transaction, 405)
 
@@ -317,6 +319,8 @@ class InviteUsage:
         if self.timer is not None:
             self.timer.ours = ours or self.timer.ours
             self.timer.theirs = theirs or self.timer.theirs
+        if self.theirs is not None:
+            self.theirs = theirs or self.theirs
 
     @property
     def busy(self) -> bool:

@@ -62,8 +62,8 @@ class Catalog:
         return await self._store.add_project(_changed(project, changes, _PROJECT_RULES))
 
     async def edit_project(self, project: int, **changes: Any) -> Project:
-        """Change fields of a project: name, sites, enabled, default_target, time_zone, max_calls,
-        max_rate, target_call_time, marker_rules (of `tracking.sources`)."""
+        """Change fields of a project: name, sites, enabled, default_target, time_zone, allow_transfer,
+        max_calls, max_rate, target_call_time, marker_rules (of `tracking.sources`)."""
         return await self._store.replace(_changed(await self.project(project), changes, _PROJECT_RULES))
 
     async def projects(self) -> list[Project]:
@@ -334,6 +334,7 @@ _PROJECT_RULES = {
     "enabled": _flag,
     "default_target": _default_target,
     "time_zone": _time_zone,
+    "allow_transfer": _flag,
     "max_calls": _calls_at_once,
     "max_rate": _calls_a_second,
     "target_call_time": _within(0, 86400, "seconds"),

@@ -32,6 +32,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     target_call_time: float = 30.0  # seconds of conversation that make a call a target call
     default_target: str = ""  # a target address, for numbers without a scenario; "" = none
     time_zone: str = "UTC"  # IANA name: of days and hours in its reports
+    allow_transfer: bool = False  # whether its targets may transfer callers, to its other targets, by REFER
     marker_rules: tuple[str, ...] = ()  # how visits get their markers (`tracking.sources`); empty = as usual
 
 
@@ -212,6 +213,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     target_call_time: float = 30.0
     header_prefix: str = "x-roistat"
     record: bool = False
+    transfers: tuple[Target, ...] = ()  # to whom a target may transfer the caller; empty = to nobody
 
 
 class StreamFigures(msgspec.Struct, frozen=True, kw_only=True):

@@ -49,6 +49,7 @@ class RoutingTable:
     ) -> None:
         by_scenario = {scenario.id: scenario for scenario in scenarios}
         by_project = {project.id: project for project in projects}
+        transfers = {project.id: _transfers(project, by_scenario.values()) for project in by_project.values()}
         shared: dict[tuple[int, int | None], Route] = {}
         self._routes: dict[str, Route] = {}
         for number in numbers:
@@ -56,7 +57,8 @@ class RoutingTable:
             route = shared.get(key)
             if route is None:
                 scenario = by_scenario.get(number.scenario) if number.scenario is not None else None
-                route = shared[key] = _route(by_project[number.project], scenario, header_prefix)
+                route = _route(by_project[number.project], scenario, header_prefix)
+                route = shared[key] = replace(route, transfers=transfers[number.project])
             self._routes[number.number] = route
 
     def __len__(self) -> int:
@@ -193,6 +195,14 @@ def _route(project: Project, scenario: Scenario | None, header_prefix: str) -> R
         record=scenario.record,
         attribution=_attribution(scenario),
     )
+
+
+def _transfers(project: Project, scenarios: Iterable[Scenario]) -> tuple[Target, ...]:
+    """To whom its targets may transfer a caller: to any other of them."""
+    if not project.allow_transfer:
+        return ()
+    targets = [target for one in scenarios if one.project == project.id and one.enabled for target in one.targets]
+    return tuple(dict.fromkeys((*targets, *_default_targets(project))))
 
 
 def _attribution(scenario: Scenario) -> Attribution:

@@ -27,6 +27,18 @@ class FoundTests(SynchronousTestCase):
         self.assertEqual(world.players["caller"].count(488), 1)
         self.assertEqual(world.engine.record.status, "CHANUNAVAIL")
 
+    def test_repeated_2xx_without_contact_is_acknowledged_after_the_end(self):
+        """Its dialog is known: it takes no Contact to find it (RFC 3261 section 13.2.2.4)."""
+        world = self.play(
+            Setting(),
+            _offer("caller", "invite", 1.5),
+            Step("one", "take", 24, 1.5),
+            _offer("caller", "ack", 0.05),
+            Step("one", "take", 27, 0.0),
+            Step("engine", "silence", 0, 0.0),
+        )
+        self.assertEqual(world.players["one"].count("ACK"), 2)
+
     def test_update_that_is_over_when_its_answer_comes_is_answered_once(self):
         """The engine hung up while the relay rewrote the other side's answer: 487 had been said."""
         world = self.play(
