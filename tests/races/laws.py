@@ -66,8 +66,8 @@ def numbers_grow(seen: list[Seen]) -> list[str]:
 
 
 def nothing_after_bye(seen: list[Seen]) -> list[str]:
-    """A dialog that the engine has ended, or seen ended, carries no new request of it but ACK (section 15), and BYE
-    again where the peer repeats its 2xx after all is over."""
+    """A dialog that the engine has ended, or seen ended, carries no new request of it but ACK (section 15), BYE
+    again where the peer repeats its 2xx after all is over, and NOTIFY, whose subscription ends for itself (RFC 5057)."""
     over: set[tuple[bytes, bytes, bytes]] = set()  # Call-ID, our tag, theirs
     branches: set[tuple[bytes, bytes]] = set()
     problems = []
@@ -80,7 +80,7 @@ def nothing_after_bye(seen: list[Seen]) -> list[str]:
             continue
         dialog = message.call_id, message.from_.tag, message.to.tag
         key = message.via.branch, message.method
-        if key not in branches and message.method not in (b"ACK", b"CANCEL", b"BYE") and dialog in over:
+        if key not in branches and message.method not in (b"ACK", b"CANCEL", b"BYE", b"NOTIFY") and dialog in over:
             problems.append(f"{at:.3f} {peer} gets {message.summary} {message.cseq[0]} after BYE")
         branches.add(key)
         if message.method == b"BYE":

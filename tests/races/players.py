@@ -104,7 +104,7 @@ class Player(Peer):
             self.respond(request, 200, sdp=self.body("offer"))
         elif method == b"PRACK" and "prack" in self.manners:
             self.respond(request, 200)
-        elif method == b"INFO" and "info" in self.manners:
+        elif method in (b"INFO", b"NOTIFY") and "info" in self.manners:
             self.respond(request, 200)
 
     def body(self, kind: str) -> bytes:
@@ -166,6 +166,13 @@ class Player(Peer):
             self.reinvite(body)
         else:
             self.request(method, body=body if method == "UPDATE" else b"")
+
+    def act_refer(self, variant: int) -> Any:
+        """REFER to a target, to itself, or to a stranger."""
+        if self.dialog is None:
+            return False
+        host = (b"203.0.113.21", b"203.0.113.20", b"203.0.113.66")[variant % 3]
+        self.request("REFER", None, b"Refer-To: <sip:office@%b>" % host)
 
     def act_prack(self, variant: int) -> Any:
         """PRACK the last reliable provisional response that came, or one that never did."""
@@ -246,6 +253,7 @@ ACTIONS: dict[str, Callable[[Player, int], Any]] = {
     "update": _with(P.act_within, "UPDATE"),
     "info": _with(P.act_within, "INFO"),
     "prack": P.act_prack,
+    "refer": P.act_refer,
     "wrong": P.act_wrong,
     "cancel": P.act_cancel,
     "ack": P.act_ack,

@@ -29,6 +29,7 @@ _CALL = (Step("caller", "invite", 0, 1.5), Step("one", "take", 0, 1.5), Step("ca
 _beginnings = st.one_of(
     st.builds(lambda how, wait: [Step("caller", "invite", how, wait)], _variants, _waits),
     st.just([*_CALL]),
+    st.builds(lambda wait: [*_CALL, Step("one", "refer", 0, wait)], _waits),
 )
 _scripts = st.builds(lambda beginning, rest: beginning + rest, _beginnings, st.lists(_steps, max_size=18))
 _manners = st.frozensets(st.sampled_from(MANNERS))
@@ -41,6 +42,7 @@ _settings = st.builds(
     lookup=st.sampled_from((0.0, 0.0, 0.01, 1.0)),
     rewriting=st.sampled_from((0.0, 0.0, 0.003, 0.2)),
     limit=st.sampled_from((0, 1)),
+    transfers=st.booleans(),
 )
 
 

@@ -45,6 +45,7 @@ class Setting:
     lookup: float = 0.0  # seconds that look-ups take
     rewriting: float = 0.0  # seconds that the relay takes
     limit: int = 0  # calls at once at each target
+    transfers: bool = False  # whether targets may transfer the caller to each other
 
     @property
     def lossless(self) -> bool:
@@ -64,7 +65,8 @@ class World:
             for name in ("caller", "one", "two")
         }
         targets = [sip_target(HOSTS[name], ring_time=RING_TIME, max_calls=setting.limit) for name in ("one", "two")]
-        self.engine = TestEngine(self.network, targets, ring=setting.ring)
+        transfers = tuple(targets) if setting.transfers else ()
+        self.engine = TestEngine(self.network, targets, ring=setting.ring, transfers=transfers)
         self.engine.scenarios.delay = setting.lookup
         self.engine.relay.delay = setting.rewriting
 

@@ -68,7 +68,7 @@ class ProjectTests(CatalogTests):
 
     def test_edited_fields_change_and_others_stay(self):
         project = self.project(sites=["https://a.example"])
-        changed = self.do(self.catalog.edit_project(project.id, name="Lenses", enabled=False, max_calls=5))
+        changed = self.do(self.catalog.edit_project(project.id, name="Lenses", enabled=False, max_calls=5, allow_transfer=True))
         self.assertEqual((changed.name, changed.enabled, changed.max_calls), ("Lenses", False, 5))
         self.assertEqual((changed.key, changed.sites), (project.key, project.sites))
         self.assertEqual(self.do(self.catalog.project(project.id)), changed)

@@ -37,6 +37,20 @@ class RoutingTableTests(SynchronousTestCase):
         default = changed(SHOP, default_target="desk@example.com")
         self.assertFalse(route(default, changed(ADS, record=True, enabled=False)).record)
 
+    def test_callers_may_be_transferred_to_the_projects_own_targets_where_it_allows_that(self):
+        desk, other = Target(kind="phone", address="+74951234567"), Target(kind="account", address="")
+        scenarios = [
+            ADS,
+            changed(ADS, id=4, targets=(desk, OFFICE)),
+            changed(ADS, id=5, targets=(other,), enabled=False),
+            changed(ADS, id=6, project=2, targets=(other,)),
+        ]
+        default = Target(kind="sip", address="sip:reception@example.com")
+        for allowed, transfers in ((True, (OFFICE, desk, default)), (False, ())):
+            shop = changed(SHOP, allow_transfer=allowed, default_target="reception@example.com")
+            table = RoutingTable([shop], scenarios, [NUMBER])
+            self.assertEqual(table.route("11231234567").transfers, transfers)
+
     def test_unknown_number_is_nobodys(self):
         self.assertIsNone(route(dialled="4951234567"))
 
