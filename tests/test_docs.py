@@ -53,7 +53,7 @@ class DocumentTests(SynchronousTestCase):
             load(block, document)
 
     def test_every_local_link_leads_somewhere(self):
-        for document in DOCUMENTS:
+        for document in (*DOCUMENTS, "docs/plugins.md"):  # whose configuration needs the package that it builds
             for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text_of(document)):
                 path = os.path.join(CHECKOUT, os.path.dirname(document), target)
                 self.assertTrue(os.path.exists(path), f"{document}: {target}")

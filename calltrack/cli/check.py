@@ -62,6 +62,7 @@ def check(ctx: click.Context, as_json: bool, trial: bool) -> None:
 async def everything(settings: Settings, reactor: Any, trial: bool = True) -> list[Verdict]:
     """The verdicts on all but the configuration itself; with `trial` the relay is tried for five seconds."""
     from calltrack.cli.check_media import on_relay
+    from calltrack.cli.check_plugins import on_backends
     from calltrack.sip.resolver import system_resolver
 
     resolver = system_resolver(reactor)
@@ -70,6 +71,7 @@ async def everything(settings: Settings, reactor: Any, trial: bool = True) -> li
         *database,
         *on_ports(settings),
         *(Verdict("media", good, words) for good, words in await on_relay(settings, reactor, trial)),
+        *(Verdict("plugins", good, words) for good, words in await on_backends(settings, reactor)),
         *on_certificate(settings),
         *await on_names(hosts, resolver.resolve),
         on_clock(time.time(), newest),

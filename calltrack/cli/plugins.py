@@ -65,3 +65,22 @@ def _row(row: dict[str, Any]) -> tuple[str, ...]:
         place = "[[sink]] kind"
     state = f"{row['state']}: {row['why']}" if row["why"] else row["state"]
     return row["name"], row["version"], row["interface"], place, state, row["origin"]
+
+
+@plugins.command()
+@click.argument("name")
+@json_option
+def new(name: str, as_json: bool) -> None:
+    """Write a package calltrack-NAME into the directory of that name: a location store that works, with its tests."""
+    from pathlib import Path
+
+    from calltrack.plugins.new import write_package
+
+    folder = Path(f"calltrack-{name}")
+    written = write_package(name, folder)
+    if as_json:
+        print_json([str(path) for path in written])
+        return
+    for path in written:
+        click.echo(f"wrote {path}")
+    click.echo(f"\nNow: cd {folder} && python3 -m pip install -e . && python3 -m twisted.trial tests")

@@ -40,6 +40,7 @@ Modules = Callable[[], Iterable[tuple[str, str, Callable[[], ModuleType]]]]
 
 def plugin_modules() -> Iterator[tuple[str, str, Callable[[], ModuleType]]]:
     """Every module that twisted.plugin would look into: name, file, and what imports it."""
+    import_module(PACKAGE)  # which finds the other directories of its name; a package that is not imported has one
     for module in getModule(PACKAGE).iterModules():
         yield module.name, module.filePath.path, module.load
 
