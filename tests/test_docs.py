@@ -15,6 +15,8 @@ CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(calltrack.__file__)))
 DOCUMENTS = (
     "README.md",
     "docs/first-trunk.md",
+    "docs/snippet.md",
+    "docs/operating.md",
     "docs/exchanges.md",
     "docs/accounts.md",
     "docs/architecture.md",
@@ -66,12 +68,13 @@ class CommandTests(TestCase):
     timeout = 60
 
     async def run_all(self, document):
-        """Run a document's commands in order beside its first configuration."""
+        """Run a document's commands in order beside its first configuration, where it has one."""
         folder = os.path.abspath(self.mktemp())
         os.makedirs(folder)
         # The port checked must not depend on what else this machine does.
-        free = '[sip]\nlisten = ["udp:127.0.0.1:0"]\n' if "[sip]" not in blocks(document, "toml")[0] else ""
-        settings = blocks(document, "toml")[0].replace("[sip]", '[sip]\nlisten = ["udp:127.0.0.1:0"]')
+        shown = next(iter(blocks(document, "toml")), "")
+        free = '[sip]\nlisten = ["udp:127.0.0.1:0"]\n' if "[sip]" not in shown else ""
+        settings = shown.replace("[sip]", '[sip]\nlisten = ["udp:127.0.0.1:0"]')
         with open(os.path.join(folder, "calltrack.toml"), "w") as file:
             file.write(free + '[web]\nlisten = "127.0.0.1:0"\n' + settings)
         typed = commands(document)
@@ -89,6 +92,9 @@ class CommandTests(TestCase):
 
     async def test_commands_of_webhooks_work_in_their_order(self):
         await self.run_all("docs/webhooks.md")
+
+    async def test_commands_of_the_snippet_work_in_their_order(self):
+        await self.run_all("docs/snippet.md")
 
     async def test_commands_of_the_first_trunk_work_in_their_order(self):
         await self.run_all("docs/first-trunk.md")

@@ -13,24 +13,23 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def client_address(request: IRequest, proxies: Iterable[Network]) -> str:
-    """The address literal that a request comes from; "" when it has none (a local socket).
+    """The address literal that a request comes from; "" when it has none (a local socket). An IPv4 address that an IPv6
+    socket has met is told as IPv4.
 
     X-Forwarded-For is believed as far as `proxies` wrote it: from its end, the first address that is no proxy's.
     """
-    address = getattr(request.getClientAddress(), "host", "") or ""
+    address = _plain(getattr(request.getClientAddress(), "host", "") or "")
     if not proxies or not among(address, proxies):
         return address
     said = b",".join(request.requestHeaders.getRawHeaders(b"x-forwarded-for", ())).decode("ascii", "replace")
     for hop in reversed(said.split(",")[-16:]):
         hop = hop.strip(" \t")
         written = _HOP.match(hop)
-        hop = written[1] or written[2] if written else hop
         try:
-            ipaddress.ip_address(hop)
+            address = _plain(str(ipaddress.ip_address(written[1] or written[2] if written else hop)))
         except ValueError:
-            return address
-        address = hop
-        if not among(hop, proxies):
+            break
+        if not among(address, proxies):
             break
     return address
 
@@ -42,3 +41,13 @@ def among(address: str, networks: Iterable[Network]) -> bool:
     except ValueError:
         return False
     return any(parsed in network for network in networks)
+
+
+def _plain(address: str) -> str:
+    if address[:7].lower() != "::ffff:":
+        return address
+    try:
+        mapped = ipaddress.IPv6Address(address).ipv4_mapped
+    except ValueError:
+        return address
+    return str(mapped) if mapped is not None else address

@@ -101,7 +101,7 @@ function ask(what, body) {
   request.timeout = 10000;
   request.onloadend = guard(function () {
     var status = request.status;
-    if (mine !== turn) return; // something later has been asked
+    if (mine !== turn || granted !== consent()) return; // something later has been asked, or nothing may be any more
     if (status === 200) take(JSON.parse(request.responseText), what);
     else if (!status || status === 429 || status >= 500) wait(RETRIES[Math.min(failures++, RETRIES.length - 1)]);
     else if (what === "beat" && refusals++ < 2) start(); // the server no longer knows this visit

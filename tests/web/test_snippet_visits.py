@@ -2,6 +2,7 @@
 
 from msgspec import Raw
 from msgspec.structs import replace
+from twisted.internet.defer import Deferred, succeed
 
 from tests.interop.processes import eventually
 from tests.web.browser_case import COOKIE, KEY, NUMBER, SHOWN, STATIC, STATIC_SHOWN, BrowserTestCase, shown, swap
@@ -121,6 +122,19 @@ class ConsentTests(BrowserTestCase):
         self.assertEqual(self.visits.last("leave"), {"cookie": COOKIE})
         self.assertEqual(await self.browser.value("[document.cookie, sessionStorage.length]"), ["", 0])
 
+    async def test_taken_back_while_an_answer_is_on_its_way_keeps_nothing_of_it(self):
+        answer: Deferred = Deferred()
+        self.visits.arrive = lambda key, **said: answer if said["consent"] else succeed(shown(visit=""))
+        await self.open("static")
+        await self.browser.until("typeof calltrack.consent", "function")
+        await self.browser.put_away()
+        await self.browser.until("document.hidden")
+        await self.browser.run("calltrack.consent(false)")
+        answer.callback(shown())
+        await self.browser.until("performance.getEntriesByType('resource').some(e => /visit$/.test(e.name))")
+        self.assertEqual(await self.browser.value("document.cookie"), "")
+        self.assertEqual(await self.browser.text("#plain"), OLD_TEXT)
+
     async def test_nothing_is_asked_while_the_visitor_has_not_decided(self):
         self.pages.extra["wait"] = '<html data-calltrack-consent="wait">' + SCRIPT + PLAIN
         await self.open("wait")
@@ -153,6 +167,7 @@ class SignsOfLifeTests(BrowserTestCase):
         )
         await self.asked("beat", 3)
         self.assertEqual(await self.browser.value("beacons.length"), 2)
+        await self.quiet()
 
     async def test_signs_stop_while_the_page_is_hidden_and_go_on_after(self):
         await self.begin()
@@ -185,6 +200,21 @@ class SignsOfLifeTests(BrowserTestCase):
         await self.browser.until("Object.keys(waiting).length", 1)
         self.visits.answers["beat"] = shown(swap(OTHER, OTHER_SHOWN))
         await self.browser.run("sleeps(3600); elapse(1)")
+        await self.browser.shows("#plain", f"Call {OTHER_SHOWN} today")
+
+    async def test_page_that_comes_back_out_of_the_browsers_memory_asks_what_to_show(self):
+        await self.begin()
+        await self.browser.run("window.same = true; elapse(3)")
+        await self.asked("beat", 1)
+        await self.browser.until("Object.keys(waiting).length", 1)
+        await self.browser.run("sleeps(60)")
+        await self.open("several")
+        await self.asked("leave")
+        self.visits.answers["beat"] = self.visits.answers["arrive"] = shown(swap(OTHER, OTHER_SHOWN))
+        await self.browser.back()
+        await self.browser.until("document.readyState", "complete")
+        if await self.browser.value("window.same"):  # the browser has kept it
+            await self.browser.run("elapse(0)")
         await self.browser.shows("#plain", f"Call {OTHER_SHOWN} today")
 
     async def test_leaving_is_told(self):
