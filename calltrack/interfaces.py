@@ -241,9 +241,10 @@ class IVisitStore(Interface):
     def erase(visits: list, fields: list):
         """Blank `fields` of the visits `(project, number)`. Fires with how many there were."""
 
-    def expire(field: str, before: int):
-        """Blank `field` of all visits that started before an instant (milliseconds since the Unix epoch); with
-        `field` "visit", delete them. Fires with how many that changed."""
+    def expire(field: str, since: int, before: int, limit: int):
+        """Blank `field` of about `limit` visits that started from `since` to before `before` (milliseconds since the
+        Unix epoch), the oldest; with `field` "visit", delete them; their leases stay. Fires with the `since` to go on
+        with, None when there are no more."""
 
 
 class IAccountStore(Interface):

@@ -109,9 +109,8 @@ class CalltrackService(Service):
         certificate = ServerCertificate(settings.tls.certificate, settings.tls.key)
         trust = Trust(settings.tls.authorities, settings.tls.verify)
         self.transports = Transports(reactor, self.timers, sip.listen, sip.advertise, certificate, trust)
-        self.visits = Visits(
-            self.timers, wall_ms, self.stores.visits, settings.visits, lambda news: self.events.pool_news(news)
-        )
+        news = lambda value: self.events.pool_news(value)  # noqa: E731  # there are no events yet
+        self.visits = Visits(self.timers, wall_ms, self.stores.visits, settings.visits, news, settings.privacy)
         self.scenarios = CachedScenarioSource(
             self.stores.catalog, reactor, settings.calls.header_prefix, visits=self.visits
         )

@@ -19,7 +19,7 @@ from calltrack.recording.settings import RecordingSettings
 from calltrack.plugins.backends import Choice
 from calltrack.registrar.settings import RegistrarSettings
 from calltrack.tracing.settings import TraceSettings
-from calltrack.tracking.settings import VisitSettings
+from calltrack.tracking.settings import PrivacySettings, VisitSettings
 
 
 Network = IPv4Network | IPv6Network
@@ -88,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     calls: CallsSettings = CallsSettings()
     registrar: RegistrarSettings = RegistrarSettings()
     visits: VisitSettings = VisitSettings()
+    privacy: PrivacySettings = PrivacySettings()
     recording: RecordingSettings = RecordingSettings()
     trace: TraceSettings = TraceSettings()
     storage: StorageSettings = StorageSettings()
@@ -193,6 +194,10 @@ SECTIONS: dict[str, tuple[type, dict[str, Any]]] = {
             "hep_id": checks.whole(0, 2**32 - 1),
             "hep_password": checks.text,
         },
+    ),
+    "privacy": (
+        PrivacySettings,
+        {field: checks.number(0, 36500, "days") for field in PrivacySettings.__struct_fields__},
     ),
     "storage": (
         StorageSettings,

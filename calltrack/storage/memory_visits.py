@@ -58,8 +58,8 @@ class MemoryVisits:
     def erase(self, visits: list[tuple[int, int]], fields: list[str]) -> Deferred[int]:
         return execute(self._erase, visits, fields)
 
-    def expire(self, field: str, before: int) -> Deferred[int]:
-        return execute(self._expire, field, before)
+    def expire(self, field: str, since: int, before: int, limit: int) -> Deferred[int | None]:
+        return execute(self._expire, field, since, before)
 
     def _all(self) -> list[Lease]:
         return [lease for leases in self._leases.values() for lease in leases.values()]
@@ -128,14 +128,12 @@ class MemoryVisits:
             self._visits[key] = blanked(self._visits[key], fields)
         return len(known)
 
-    def _expire(self, field: str, before: int) -> int:
-        old = [key for key, visit in self._visits.items() if visit.started < before]
-        if field == "visit":
-            for key in old:
+    def _expire(self, field: str, since: int, before: int) -> None:
+        for key in [key for key, visit in self._visits.items() if since <= visit.started < before]:
+            if field == "visit":
                 del self._visits[key]
-            return len(old)
-        changed = [key for key in old if getattr(self._visits[key], field)]
-        return self._erase(changed, [field])
+            else:
+                self._visits[key] = blanked(self._visits[key], [field])
 
 
 def _holder(lease: Lease) -> tuple[int, int]:

@@ -65,8 +65,8 @@ class SQLiteVisits:
     def erase(self, visits: list[tuple[int, int]], fields: list[str]) -> Deferred[int]:
         return self._database.write(_erase, visits, fields)
 
-    def expire(self, field: str, before: int) -> Deferred[int]:
-        return self._database.write(_expire, field, before)
+    def expire(self, field: str, since: int, before: int, limit: int) -> Deferred[int | None]:
+        return self._database.write(_expire, field, since, before, limit)
 
 
 def _reserve(cursor: sqlite3.Cursor, project: int, count: int) -> int:
@@ -196,13 +196,20 @@ def _erase(cursor: sqlite3.Cursor, visits: list[tuple[int, int]], fields: list[s
     return len(rows)
 
 
-def _expire(cursor: sqlite3.Cursor, field: str, before: int) -> int:
+def _expire(cursor: sqlite3.Cursor, field: str, since: int, before: int, limit: int) -> int | None:
+    beyond = cursor.execute(
+        "SELECT started FROM visit WHERE started >= ? AND started < ? ORDER BY started LIMIT 1 OFFSET ?",
+        (since, before, limit),
+    ).fetchone()
+    until = before if beyond is None else max(beyond[0], since + 1)
     if field == "visit":
-        return cursor.execute("DELETE FROM visit WHERE started < ?", (before,)).rowcount
-    old = cursor.execute("SELECT project, number, value FROM visit WHERE started < ?", (before,))
-    rows = [row for row in old if getattr(_visits.decode(row[2]), field)]
-    _blank(cursor, rows, [field])
-    return len(rows)
+        cursor.execute("DELETE FROM visit WHERE started >= ? AND started < ?", (since, until))
+    else:
+        rows = cursor.execute(
+            "SELECT project, number, value FROM visit WHERE started >= ? AND started < ?", (since, until)
+        ).fetchall()
+        _blank(cursor, [row for row in rows if getattr(_visits.decode(row[2]), field)], [field])
+    return until if until < before else None
 
 
 def _blank(cursor: sqlite3.Cursor, rows: list[tuple[int, int, str]], fields: list[str]) -> None:

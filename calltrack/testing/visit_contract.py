@@ -172,18 +172,25 @@ class VisitStoreContract:
         self.assertEqual(await store.get(project=1, number=1), visit(1))
         self.assertEqual(await store.get(project=1, number=2), visit(2, **personal))
 
-    async def test_field_expires_of_the_visits_before_an_instant(self) -> None:
+    async def expire(self, store: IVisitStore, field: str, since: int, before: int) -> None:
+        """All of it, in pages of two."""
+        while since is not None:
+            since = await store.expire(field=field, since=since, before=before, limit=2)
+
+    async def test_field_expires_of_the_visits_of_a_time(self) -> None:
         store = await self.make_visits()
-        await self.write(store, [visit(number, AT + number, address="192.0.2.1") for number in (1, 2, 3)])
-        self.assertEqual(await store.expire(field="address", before=AT + 3), 2)
-        self.assertEqual(await store.expire(field="address", before=AT + 3), 0)
-        self.assertEqual([one.address for one in await store.list()], ["192.0.2.1", "", ""])
+        await self.write(store, [visit(number, AT + number // 2, address="192.0.2.1") for number in range(1, 12)])
+        await self.expire(store, "address", AT + 1, AT + 4)
+        kept = [one.number for one in await store.list() if one.address]
+        self.assertEqual(sorted(kept), [1, 8, 9, 10, 11])
+        await self.expire(store, "address", 0, AT + 99)
+        self.assertEqual([one.address for one in await store.list()], [""] * 11)
 
     async def test_whole_visits_expire_and_their_leases_stay(self) -> None:
         store = await self.make_visits()
-        await self.write(store, [visit(1, AT), visit(2, AT + 9)], [lease()])
-        self.assertEqual(await store.expire(field="visit", before=AT + 5), 1)
-        self.assertEqual([one.number for one in await store.list()], [2])
+        await self.write(store, [visit(number, AT + number) for number in range(1, 7)], [lease()])
+        await self.expire(store, "visit", 0, AT + 5)
+        self.assertEqual([one.number for one in await store.list()], [6, 5])
         self.assertEqual(await store.leases_of(project=1, visit=1), [lease()])
 
     @staticmethod

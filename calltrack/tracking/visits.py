@@ -23,7 +23,8 @@ from calltrack.tracking.leases import KEPT, PoolState
 from calltrack.tracking.model import Attribution, Lease, Number, Project, Scenario, Shown, Visit
 from calltrack.tracking.numbering import Numbering
 from calltrack.tracking.presence import Presence, Presences, knows_secret, read_cookie
-from calltrack.tracking.settings import VisitSettings
+from calltrack.tracking.retention import Retention
+from calltrack.tracking.settings import PrivacySettings, VisitSettings
 from calltrack.tracking.sites import Site, Sites
 from calltrack.tracking.sources import MAX_URL, Source, arrival
 from calltrack.tracking.visit_journal import VisitJournal
@@ -59,6 +60,7 @@ class Visits:
         store: IVisitStore,
         settings: VisitSettings = VisitSettings(),
         publish: Callable[[Any], None] = lambda value: None,
+        privacy: PrivacySettings = PrivacySettings(),
     ) -> None:
         self._timers = timers
         self._now = timers.now
@@ -80,6 +82,7 @@ class Visits:
         self._fallbacks: frozenset[str] = frozenset()
         self._projects: dict[int | None, int] = {}  # by scenario
         self._leaks = Leaks()
+        self._retention = Retention(timers, wall_ms, store, privacy)
         self._sweeping: Any = None
         self.ready = False  # the history of every number has been read
 
@@ -88,11 +91,13 @@ class Visits:
     def start(self) -> None:
         """Watch the time from now on."""
         self._sweep(None)
+        self._retention.start()
 
     def stop(self) -> Deferred[None]:
         """Fires when what waits is written, or the store has refused it. Active leases stay active."""
         if self._sweeping is not None:
             self._sweeping.cancel()
+        self._retention.stop()
         self.ready = False
         return self._journal.stop()
 
