@@ -32,7 +32,9 @@ _WRITE_CALL = """
         value = excluded.value
     WHERE status = 'ACTIVE' OR excluded.status <> 'ACTIVE'
 """
-_CALLED_BEFORE = "SELECT 1 FROM call WHERE caller = ? AND project = ? AND (created, id) < (?, ?) LIMIT 1"
+_CALLED_BEFORE = (  # the index holds no withheld callers, and must be told that none is asked for
+    "SELECT 1 FROM call WHERE caller = ? AND caller <> '' AND project = ? AND (created, id) < (?, ?) LIMIT 1"
+)
 _WRITE_LADDER = """
     INSERT INTO ladder (call, steps) SELECT id, ? FROM call WHERE id = ? AND status = ?
     ON CONFLICT (call) DO UPDATE SET steps = excluded.steps

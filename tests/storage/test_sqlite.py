@@ -7,7 +7,7 @@ from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from calltrack.errors import StoreUnavailable
-from calltrack.storage import sqlite
+from calltrack.storage import sqlite, sqlite_stores
 from calltrack.storage.migrations import APPLICATION_ID, Migration, backup, migrate, schema_version, scripts
 from calltrack.storage.sqlite import Database
 from calltrack.storage.sqlite_stores import SQLiteCallRecords, _list_records
@@ -271,3 +271,12 @@ class QueryPlanTests(DatabaseTestCase):
         for plan in plans:
             self.assertIn("USING INDEX call_by_", plan)
             self.assertNotIn("TEMP B-TREE", plan)
+
+    async def test_whether_a_caller_is_new_is_one_search_of_an_index(self):
+        """A partial index is used only by who says that what it lacks is not asked for."""
+        await self.database.migrate()
+        values = ("74951234567", 1, 2, "a")
+        [plan] = await self.database.read(
+            lambda cursor: cursor.execute("EXPLAIN QUERY PLAN " + sqlite_stores._CALLED_BEFORE, values).fetchall()
+        )
+        self.assertIn("SEARCH call USING INDEX call_by_caller (caller=? AND project=?", plan[3])
