@@ -21,7 +21,7 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from calltrack.errors import CalltrackError, NoSuchObject
+from calltrack.errors import CalltrackError, NoSuchObject, StoreUnavailable
 from calltrack.tracking.model import Project, Shown
 from calltrack.tracking.visits import Visits
 from calltrack.web.api.problems import MEDIA_TYPE, Problem, not_json, of_error, of_value, problem
@@ -118,10 +118,12 @@ class VisitsResource(Resource):
         return b"" if request.method == b"HEAD" else body
 
     def _project(self, key: bytes) -> Project:
-        """The enabled project with this key. Raises Refused."""
+        """The enabled project with this key. Raises Refused, StoreUnavailable."""
         try:
             return self._visits.project(key.decode("ascii", "replace"))
         except NoSuchObject as error:
+            if not self._visits.ready:  # nobody is known yet: pages that are open must not give up
+                raise StoreUnavailable("visits are not served yet") from None
             raise Refused(problem(404, "not-found", str(error), "key")) from None
 
     # Questions

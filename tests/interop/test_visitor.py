@@ -2,11 +2,14 @@
 
 import re
 
+from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet import reactor
+from twisted.web.client import Agent, readBody
 
 from calltrack.web.connections import BoundedSite
 from calltrack.web.site import longest_body
 from tests.interop.harness import ENGINE, InteropTestCase
+from tests.interop.processes import eventually
 from tests.web.browser import HOST, Browser
 from tests.web.browser_case import ShopPages, stop
 
@@ -97,6 +100,33 @@ class VisitorTests(VisitorTestCase):
         await browser.open(f"{self.shop}/several")
         await browser.until("calltrack.visit", visit)
         self.assertEqual(await browser.value("calltrack.number"), "+" + number)
+
+    async def test_page_that_stays_open_keeps_its_number_when_the_engine_is_killed_and_comes_back(self):
+        await self.open_shop()
+        browser = await Browser.start(self, {"calltrack.example": ENGINE})
+        await browser.open(f"{self.shop}/clock")
+        await browser.until("calltrack.number !== ''")
+        number, visit = await browser.value("calltrack.number"), await browser.value("calltrack.visit")
+        await self.engine.kill()
+        await browser.run("elapse(4)")  # nobody answers
+        await browser.until("Object.keys(waiting).length", 1)
+        await self.start_engine()
+        await browser.run("elapse(20); elapse(1)")
+        await eventually(lambda: self.metric("calltrack_web_questions_total", "beat"), "the page gives a sign of life")
+        await browser.until("calltrack.number", number)
+        self.assertEqual(await browser.value("calltrack.visit"), visit)
+        free = [await self.metric(f"calltrack_pool_{what}", "1") for what in ("numbers", "free")]
+        self.assertEqual(free, [3, 2])
+        await self.call(number=number.lstrip("+")).succeeds()
+        record = await self.record()
+        self.assertEqual((record["attribution"]["visit"], record["attribution"]["reason"]), (visit, "exact lease"))
+
+    async def metric(self, name: str, label: str) -> float:
+        """One sample of what the engine counts."""
+        response = await Agent(reactor).request(b"GET", f"http://{self.web}/metrics".encode())
+        families = text_string_to_metric_families((await readBody(response)).decode())
+        samples = (sample for family in families for sample in family.samples)
+        return next(s.value for s in samples if s.name == name and label in s.labels.values())
 
     async def test_without_consent_the_fixed_number_is_shown_and_no_visit_is_stored(self):
         await self.open_shop("--fallback", "12025550199")

@@ -43,6 +43,7 @@ def shown(*swaps: Swap, visit: str = COOKIE, beat: float = 20.0, confirm: float 
 class ToldVisits:
     """Plays `tracking.visits.Visits`: keeps what it is asked, answers what a test has put into `answers`."""
 
+    ready = True
     projects: dict[str, Project] = field(default_factory=dict)
     asked: list[tuple[str, dict]] = field(default_factory=list)
     answers: dict[str, object] = field(default_factory=lambda: {"arrive": shown(), "beat": shown(), "leave": None})

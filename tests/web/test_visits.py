@@ -197,6 +197,14 @@ class RefusalTests(VisitsTestCase):
     async def test_key_that_is_nobodys_is_named(self):
         await self.refused(404, "key", "visit", PAGE, key="ffffffffffffffff")
 
+    async def test_page_is_told_to_ask_again_while_no_project_is_known_yet(self):
+        self.visits.projects.clear()
+        self.visits.ready = False
+        for method, path in (("GET", f"/t/{KEY}.js"), ("POST", f"/t/{KEY}/beat")):
+            code, headers, _ = await self.ask(method, path, {"visit": COOKIE}, origin=SHOP)
+            self.assertEqual(code, 503)
+            self.assertIn("retry-after", headers)
+
     async def test_pages_of_other_sites_are_refused_with_words_for_their_owner(self):
         for origin in ("https://other.example", "http://shop.example", "https://shop.example:444", "null", "https://xshop.example"):
             told = await self.refused(403, "Origin", "visit", PAGE, origin=origin)
