@@ -1,9 +1,21 @@
-"""Every extension point of calltrack, in one place: what a plugin author reads first.
+"""Every extension point of calltrack, in one place: what a plugin author reads first. docs/plugins.md builds one.
 
-Imports nothing but zope.interface. Values named here live in `calltrack.tracking.model`, errors in
-`calltrack.errors`. All methods are called in the reactor thread and must not block it. Where a
-method answers with a Deferred, every outcome is listed; any other failure is taken for a bug of the
-plugin, is logged with its traceback and counts as StoreUnavailable.
+A plugin is an `IBackend`. What it makes is one of `ILocationStore`, `IScenarioSource`, `ICallRecordStore`, `IMediaRelay`; an event
+sink (`IEventSink`) has an `IEventSinkMaker` in its place. The other stores here belong to `[storage] url` together, because what
+they keep is written in one transaction: they are no extension points.
+
+Rules for all:
+
+- *Threading.* Every method is called in the reactor's thread and must not block it, unless its interface says otherwise.
+- *Outcomes.* Where a method answers with a Deferred, all its outcomes are listed. Any other failure, an exception that is raised, or an
+  answer that is no Deferred is taken for a bug of the plugin: logged with its traceback, and heard as StoreUnavailable. So is a
+  Deferred of a store or source that has not fired after 10 seconds: it is cancelled.
+- *Ordering.* Methods may be called while earlier Deferreds have not fired, unless their interface says that calls wait for each other.
+- *Life.* Nothing is called before `startService` of an `IService` has fired, nothing after `stopService`.
+- *Units.* Times are milliseconds since the Unix epoch, UTC, as int, and durations seconds, as float, unless a name says otherwise; numbers
+  are digits of their E.164 form without the plus; addresses are literals.
+
+Imports nothing but zope.interface. Values named here live in `calltrack.tracking.model`, errors in `calltrack.errors`.
 """
 
 from zope.interface import Attribute, Interface
@@ -44,7 +56,11 @@ class IHealth(Interface):
 
 
 class IScenarioSource(Interface):
-    """Says where a call to a substitution number goes and which visit or channel it belongs to."""
+    """Says where a call to a substitution number goes and which visit or channel it belongs to.
+
+    Asked once for each call, before anything rings. When it is slow or fails the call rings all the same: on the last known
+    route, without attribution, and its record's attribution says why.
+    """
 
     def lookup(dialled: str, caller: str, at: float):
         """The route of a call to `dialled` (E.164 digits, no plus) from `caller` (the same, or "" when
@@ -63,7 +79,8 @@ class IScenarioSource(Interface):
 
 class IMediaRelay(Interface):
     """Carries the media of calls between their parties, so that neither sees the other's address. Calls are
-    opened between `start` and `stop` only."""
+    opened between `start` and `stop` only. Not guarded against bugs: it is trusted as calltrack's own code is. A call whose
+    session cannot be opened is refused with 503 and a record that says why; the others are not touched."""
 
     def start():
         """Make ready for calls. Fires with None when calls can be opened. What a relay needs from outside and
@@ -91,6 +108,10 @@ class IMediaSession(Interface):
     Ports are taken when a description is first rewritten for a party and kept until the party is
     dropped or the session closed, so a repeated offer shows the same ports. Descriptions are bytes of
     application/sdp (RFC 8866); everything not understood passes unchanged and in place.
+
+    Calls of `offer` and `answer` may wait for each other; they take effect in the order in which they were made. A call is not
+    closed while one waits, but what it answers then is thrown away. A failure of an offer fails the target (the next one rings), of
+    the target's answer the call (488, or 503 when the relay is to blame), of a change within a call that change alone.
     """
 
     def offer(source: str, target: str, sdp: bytes, source_host: str, target_host: str, allow: tuple = ()):
@@ -142,7 +163,8 @@ class IMediaTap(Interface):
 
 class ICallRecordStore(Interface):
     """Keeps call records. The ledger batches writes, retries them and spools them to a file while the
-    store is away, so an implementation only has to be honest about failure."""
+    store is away, so an implementation only has to be honest about failure: no call waits for it. One write at a time. A store adds
+    what records give rise to (`calltrack.events.derived.of_call`) to the log of events (`Context.events`), as its own do."""
 
     def write(records: list):
         """Insert or replace `CallRecord`s by id, all or none. A record that is final is never replaced
@@ -267,7 +289,10 @@ class IAccountStore(Interface):
 
 class ILocationStore(Interface):
     """Keeps the contact bindings of devices that are logged in. Look-ups for calls never come here: the
-    registrar holds every binding in memory and reads this store once, when it starts."""
+    registrar holds every binding in memory and reads this store once, when it starts. One write at a time; while one waits, what
+    other devices change gathers for the next. When it fails, devices get 503 and come again, memory is ahead of the store, and the
+    change is written again a second later until it is taken. When `list` fails at the start it is asked again, and devices get 503
+    until it has answered."""
 
     def write(saved: list, removed: list):
         """Insert or replace the `Binding`s `saved` by project and id, delete those whose `(project, id)` stands

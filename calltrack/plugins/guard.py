@@ -47,11 +47,9 @@ class Guarded:
         directlyProvides(self, interface)
 
     def _in_time(self, method: str) -> Callable[..., Deferred[Any]]:
-        function = getattr(self._backend, method)
-
         def ask(*arguments: Any, **options: Any) -> Deferred[Any]:
             try:
-                answer = function(*arguments, **options)
+                answer = getattr(self._backend, method)(*arguments, **options)
             except Exception:
                 return fail().addErrback(self._failed, method)
             if not isinstance(answer, Deferred):
@@ -62,11 +60,9 @@ class Guarded:
         return ask
 
     def _at_once(self, method: str, otherwise: Any) -> Callable[..., Any]:
-        function = getattr(self._backend, method)
-
         def ask(*arguments: Any, **options: Any) -> Any:
             try:
-                return function(*arguments, **options)
+                return getattr(self._backend, method)(*arguments, **options)
             except Exception:
                 _log.failure("the plugin {name} failed in {method} on a bug", name=self.name, method=method)
                 return otherwise
