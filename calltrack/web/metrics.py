@@ -155,6 +155,11 @@ class Metrics:
         waiting = [((id,), len(line.held)) for id, line in lines]
         ages = [((id,), max(0.0, (now - (line.oldest or now)) / 1000)) for id, line in lines]
         down = [((id,), int(line.down)) for id, line in lines]
+        feeds = [(feed.name.removeprefix("sink:"), feed) for feed in self._parts.events.feeds]
+        taken = [((name,), feed.delivered) for name, feed in feeds]
+        failing = [((name,), int(bool(feed.failing))) for name, feed in feeds]
+        yield counter("calltrack_sink_events", "Events that an event sink has taken", taken, ("sink",))
+        yield gauge("calltrack_sink_failing", "Whether a sink did not take what it was given last", failing, ("sink",))
         yield gauge("calltrack_records_waiting", "Call records not yet in the database", ledger.waiting)
         yield counter("calltrack_records_lost", "Records for which memory and spool had no room", ledger.lost)
         yield gauge("calltrack_outbox_waiting", "Deliveries of a webhook in memory", waiting, ("webhook",))

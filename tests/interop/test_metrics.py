@@ -6,7 +6,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.web.client import Agent, readBody
 
 from tests.interop.harness import InteropTestCase
-from tests.interop.processes import eventually
+from tests.interop.processes import eventually, free_port
 
 
 class MetricsTests(InteropTestCase):
@@ -44,6 +44,24 @@ class MetricsTests(InteropTestCase):
         self.assertEqual(after["calltrack_sip_parse_errors_total message"], 0)
         self.assertGreater(after["calltrack_event_loop_lag_seconds_count"], 5)
         self.assertGreater(after["process_resident_memory_bytes"], 10_000_000)
+
+    async def test_age_of_what_a_webhook_has_not_taken_is_told(self):
+        with open(self.config, "a") as file:
+            file.write(f'[webhooks]\nallow_private = true\n[[sink]]\nname = "log"\nkind = "json-lines"\npath = "{self.folder}/events"\n')
+        office = await self.target("target")
+        await self.route(self.address_of(office))
+        host = self.web.partition(":")[0]
+        hook = await self.cli("webhook", "add", f"http://{host}:{free_port(host)}/", "--project", "1")
+        await self.start_engine()
+        await self.call().succeeds()
+        waiting, age = (f"calltrack_outbox_{what} {hook['id']}" for what in ("waiting", "age_seconds"))
+
+        async def grows():
+            seen = await self.read()
+            return seen[waiting] >= 2 and seen[age] > 0.5 and seen["calltrack_sink_events_total log"] >= 3
+
+        await eventually(grows, "what waits for the webhook gets older")
+        self.assertEqual((await self.read())["calltrack_sink_failing log"], 0)
 
     async def test_what_is_no_sip_is_counted(self):
         await self.start_engine()
