@@ -1,4 +1,4 @@
-"""What is set for a whole process: its clock and its garbage collector. Knows no part of the engine."""
+"""What is set for a whole process: its clocks and its garbage collector. Knows no part of the engine."""
 
 from __future__ import annotations
 
@@ -21,3 +21,8 @@ def spare_the_collector() -> None:
     RFC, so at hundreds of calls a second a full collection would find nothing and stop the engine for 300 ms."""
     gc.freeze()
     gc.set_threshold(50_000, 200, 1000)
+
+
+def wall_ms() -> int:
+    """Milliseconds since the Unix epoch, UTC."""
+    return int(time.time() * 1000)

@@ -15,6 +15,7 @@ from twisted.internet import defer
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python import usage
+from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
@@ -26,15 +27,16 @@ from calltrack.calls.registrations import Registrations
 from calltrack.calls.standing import Standing
 from calltrack.calls.trial import TrialCall
 from calltrack.config import Settings, defaults, load
+from calltrack.control.wiring import Control
 from calltrack.errors import ConfigErrors, StoreUnavailable
 from calltrack.chosen import choose_relay, choose_source, choose_stores, context_of
 from calltrack.events.wiring import Events
-from calltrack.process import spare_the_collector, use_monotonic_time
+from calltrack.process import spare_the_collector, use_monotonic_time, wall_ms
 from calltrack.recording.wiring import Recordings
 from calltrack.registrar.registrar import Registrar
 from calltrack.sip.agent import Agent
 from calltrack.sip.challenger import Challenger
-from calltrack.sip.resolver import system_resolver
+from calltrack.sip.resolver import families, spoken, system_resolver
 from calltrack.sip.session_timer import SessionSettings
 from calltrack.sip.tls import ServerCertificate, Trust
 from calltrack.sip.transactions import Settings as SIPTimers
@@ -99,7 +101,8 @@ class CalltrackService(Service):
 
     name = "calltrack"
 
-    def __init__(self, settings: Settings, reactor: Any) -> None:
+    def __init__(self, settings: Settings, reactor: Any, config: str | None = None) -> None:
+        """`config`: the file that the settings are from, if they are."""
         self.settings = settings
         self.reactor = reactor
         self.started: defer.Deferred[None] = defer.Deferred()
@@ -184,6 +187,7 @@ class CalltrackService(Service):
         )
         self.metrics = Metrics(self, __version__, wall_ms)
         self.engine.observers.append(self.metrics.calls.ended)
+        self.control = Control(self, lambda: read_settings(config))
         self._began = reactor.seconds()
         self._web: Any = None
 
@@ -192,6 +196,12 @@ class CalltrackService(Service):
         registrar, refuse = self.registrar, self.agent.layer.refuse
         challenger = Challenger(self.timers, self.settings.sip.domain, secrets.token_bytes(32), registrar.guard, refuse)
         return Proofs(self.settings.trunks, challenger, registrar.offers.for_request)
+
+    def setServiceParent(self, parent: Any) -> None:
+        """As Service; an application logs as the configuration says."""
+        super().setServiceParent(parent)
+        if isinstance(parent, Componentized):
+            self.control.begin_log(parent)
 
     def privilegedStartService(self) -> None:
         """Take the ports. Raises CannotListenError when one cannot be had; twistd then ends with status 1."""
@@ -260,6 +270,7 @@ class CalltrackService(Service):
         self.pings.start()
         self.registrations.start()
         await front.tell_set_up_link(self.services, self.page_url)
+        self.control.start()
         self.started.callback(None)
 
     @property
@@ -282,6 +293,7 @@ class CalltrackService(Service):
     def stopService(self) -> Any:
         """End calls with BYE, write their records, close everything; within `stop_time` and a little more."""
         yield super().stopService()
+        yield self.control.stop()
         self.pings.stop()
         self.engine.overload.stop()
         self.metrics.lateness.stop()
@@ -347,6 +359,8 @@ class CalltrackService(Service):
     async def parts(self) -> dict[str, str]:
         """What `/ready` tells: by part, what is wrong with it, "" when nothing is."""
         serving = "" if self.agent.serving else "routes and bindings have not been read yet, or calltrack is stopping"
+        if self.engine.draining:
+            serving = "it drains: calltrack ctl drain --off"
         return {"engine": serving, **await self.backends.health()}
 
     def facts(self) -> dict[str, Any]:
@@ -359,22 +373,6 @@ class CalltrackService(Service):
             "registrations": len(self.registrar.locations),
             "media": self.relay.status(),
         }
-
-
-def wall_ms() -> int:
-    """Milliseconds since the Unix epoch, UTC."""
-    return int(time.time() * 1000)
-
-
-def families(listen: Any) -> tuple[int, ...]:
-    """The IP versions that SIP is spoken over, for the choice among a name's addresses."""
-    found = {6 if ":" in place[1] else 4 for place in listen}
-    return tuple(sorted(found)) or (4,)
-
-
-def spoken(listen: Any) -> tuple[str, ...]:
-    """The transports that SIP is spoken over, UDP first."""
-    return tuple(name for name in ("udp", "tcp") if any(place[0] == name for place in listen))
 
 
 def _tell_recovered(closed: list) -> None:
@@ -392,6 +390,8 @@ def makeService(options: Options) -> CalltrackService:
 
     use_monotonic_time(reactor)
     try:
-        return CalltrackService(options.settings, reactor)
+        service = CalltrackService(options.settings, reactor, options["config"])
     except ConfigErrors as problem:  # of a backend that cannot be made of its settings
         raise SystemExit(f"{options['config']} is not usable:\n{problem}") from None
+    reactor.callWhenRunning(service.control.watch_signals)
+    return service

@@ -26,6 +26,7 @@ DOCUMENTS = (
     "docs/webhooks.md",
     "docs/events.md",
     "docs/tracing.md",
+    "docs/running.md",
 )
 CLI = "from calltrack.cli import main; main(prog_name='calltrack')"
 

@@ -90,7 +90,7 @@ class Call:
         )
         if not self._take(limits, 503):
             return
-        give_up = engine.lookup.ask(admission.dialled, admission.caller, self.times.created_ms / 1000, self._routed)
+        give_up = engine.lookup.ask(admission.dialled, admission.caller, self.times.created_ms / 1000, self._routed, self.id)
         if self.state == ROUTING:
             self._give_up_lookup = give_up
 
@@ -141,7 +141,7 @@ class Call:
             self.target = attempt.target.label
             attempt.start()
             rounds = self._engine.destinations.of(attempt.target, self.route)
-            rounds.addCallback(attempt.ring).addErrback(attempt.nowhere).addErrback(_bug)
+            rounds.addCallback(attempt.ring).addErrback(attempt.nowhere).addErrback(_bug, self.id)
 
     def side_for(self, attempt: Attempt, destination: Destination) -> OutboundSide | Outcome:
         """A side for one destination of a target."""
@@ -200,7 +200,7 @@ class Call:
             return
         answer = self._media.answer(side.party, "caller", event.sdp, side.host, self.caller.host)
         answer.addCallback(lambda sdp: self.caller.ring(event.status, sdp))
-        answer.addErrback(self._no_early_media, event).addErrback(_bug)
+        answer.addErrback(self._no_early_media, event).addErrback(_bug, self.id)
 
     def _no_early_media(self, failure: Failure, event: events.Ringing) -> None:
         failure.trap(SIPError)
@@ -229,7 +229,7 @@ class Call:
         else:
             self._changes.expect_answer(self.caller, side, side.acknowledge)
             described = self._media.offer(side.party, "caller", event.sdp, side.host, self.caller.host)
-        described.addCallbacks(self._talk, self._unusable_answer).addErrback(_bug)
+        described.addCallbacks(self._talk, self._unusable_answer).addErrback(_bug, self.id)
 
     def _talk(self, sdp: bytes) -> None:
         if self.state != HUNTING:
@@ -310,7 +310,7 @@ class Call:
         self._engine.limits.give_back(self.winner.limits)
         self.winner, self.target, self._transfer = transfer.side, transfer.target.label, None
         self.winner.call = self
-        last_figures(self._media).addCallback(self._carry).addErrback(_bug)
+        last_figures(self._media).addCallback(self._carry).addErrback(_bug, self.id)
         self._media, self._changes = transfer.media, Renegotiation(transfer.media)
         self._engine.ledger.begin(record_of(self, self._engine.timers.now()))
 
@@ -368,7 +368,7 @@ class Call:
         for limits in self._limits:
             engine.limits.give_back(limits)
         ending = Ending(status, hangup, sip_code, reason, q850)
-        last_figures(self._media).addCallback(self._measured, ending).addErrback(_bug)
+        last_figures(self._media).addCallback(self._measured, ending).addErrback(_bug, self.id)
         self.caller.release()
         if self.winner is not None:
             self.winner.release()
@@ -393,5 +393,5 @@ _HEARD: dict[type, Callable[..., None]] = {
 }
 
 
-def _bug(failure: Failure) -> None:
-    log.failure("a call failed on a bug", failure=failure)
+def _bug(failure: Failure, call_id: str) -> None:
+    log.failure("a call failed on a bug", failure=failure, call_id=call_id)

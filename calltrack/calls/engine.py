@@ -119,7 +119,7 @@ class CallEngine:
                 self.counters["strangers"] += 1
                 self._tell_of_stranger(host, invite.uri)
             return trunk
-        if self._stopping or not self.overload.admits():
+        if self._stopping or self.draining or not self.overload.admits():
             return Refusal(503, (b"Retry-After: %d" % self.retry_after(),))
         if (invite.call_id, invite.from_.tag, invite.cseq[0]) in self._pending:
             return Refusal(482)  # section 8.2.2.2: the same INVITE by another way
@@ -215,7 +215,7 @@ class CallEngine:
         for observer in self.observers:
             observer(record)
         # One field only: formatting nine of them costs more than parsing a message.
-        log.info("{call}", call=in_a_line(record))
+        log.info("{call}", call=in_a_line(record), call_id=record.id)
 
     def _tap(self, call_id: bytes, sent: bool, data: bytes, method: bytes, flow: Flow) -> None:
         watched, tracer = self._watched.get(call_id), self.tracer
@@ -252,6 +252,20 @@ class CallEngine:
         self.ledger.add_ladder(msgspec.structs.replace(record, recording=recording))
 
     # The end
+
+    @property
+    def draining(self) -> bool:
+        """Whether no new call is taken, while those there are go on."""
+        return self.agent.draining
+
+    def drain(self, on: bool) -> None:
+        self.agent.draining = on
+        log.info("new calls are {what}", what="refused with 503" if on else "taken again")
+
+    def use_trunks(self, trunks: Iterable[Any]) -> None:
+        """Calls come from these trunks and leave by them from now on; calls in progress keep theirs."""
+        self._sources = Sources(trunks)
+        self.destinations.use_trunks(trunks)
 
     def stop(self) -> None:
         """Take no more calls and end those there are, with BYE or 503; their records are finished."""

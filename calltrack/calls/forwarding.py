@@ -44,6 +44,9 @@ class Destinations:
         self._outbound = [trunk for trunk in trunks if trunk.outbound]
         self._account = account
 
+    def use_trunks(self, trunks: Iterable[Any]) -> None:
+        self._outbound = [trunk for trunk in trunks if trunk.outbound]
+
     def of(self, target: Target, route: Route) -> defer.Deferred[list[list[Destination]]]:
         """Fires with the rounds; fails with NoDestination."""
         if target.kind == "sip":

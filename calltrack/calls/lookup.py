@@ -26,19 +26,22 @@ class Lookup:
     def __init__(self, source: Any, timers: Timers, budget: float) -> None:
         self._source = source
         self._timers = timers
-        self._budget = budget
+        self.budget = budget
 
-    def ask(self, dialled: str, caller: str, at: float, found: Callable[[Route | None], None]) -> Callable[[], None]:
-        """Returns a function that gives the question up: `found` is not called any more."""
-        question = _Question(self._source, dialled, found)
-        question.put(caller, at, self._timers, self._budget)
+    def ask(
+        self, dialled: str, caller: str, at: float, found: Callable[[Route | None], None], call_id: str = ""
+    ) -> Callable[[], None]:
+        """Returns a function that gives the question up: `found` is not called any more. `call_id` is for the log."""
+        question = _Question(self._source, dialled, found, call_id)
+        question.put(caller, at, self._timers, self.budget)
         return question.give_up
 
 
 class _Question:
-    __slots__ = ("_answer", "_deadline", "_dialled", "_found", "_source")
+    __slots__ = ("_answer", "_call_id", "_deadline", "_dialled", "_found", "_source")
 
-    def __init__(self, source: Any, dialled: str, found: Callable[[Route | None], None]) -> None:
+    def __init__(self, source: Any, dialled: str, found: Callable[[Route | None], None], call_id: str) -> None:
+        self._call_id = call_id
         self._source = source
         self._dialled = dialled
         self._found: Callable[[Route | None], None] | None = found
@@ -81,9 +84,12 @@ class _Question:
         if self._found is None:
             return  # cancelled by ourselves
         if failure.check(CalltrackError):
-            log.warn("scenario lookup of {number} failed: {error}", number=self._dialled, error=failure.value)
+            words = "scenario lookup of {number} failed: {error}"
+            log.warn(words, number=self._dialled, error=failure.value, call_id=self._call_id)
         else:
-            log.failure("scenario lookup of {number} failed", failure=failure, number=self._dialled)
+            log.failure(
+                "scenario lookup of {number} failed", failure=failure, number=self._dialled, call_id=self._call_id
+            )
         self._fall_back("failed")
 
     def _fall_back(self, why: str) -> None:
@@ -94,7 +100,9 @@ class _Question:
             route = _unattributed(route, why)
         found, self._found = self._found, None
         if route is None:
-            log.error("no last known route for {number} ({why})", number=self._dialled, why=why)
+            log.error(
+                "no last known route for {number} ({why})", number=self._dialled, why=why, call_id=self._call_id
+            )
         found(route)
 
 

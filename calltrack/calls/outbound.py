@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from calltrack.calls.destinations import Destination, Forwarded, Offer
 from calltrack.calls.events import Answered, Failed, Ringing
 from calltrack.calls.outcomes import q850_in, warning_of
-from calltrack.calls.sides import Hearer, UsageSide, contact_line
+from calltrack.calls.sides import Hearer, UsageSide, call_id_of, contact_line
 from calltrack.errors import CalltrackError, MalformedMessage, SIPError
 from calltrack.sip.agent import Agent
 from calltrack.sip.dialogs import Dialog
@@ -113,10 +113,10 @@ class OutboundSide(UsageSide):
             return
         flow = self.destination.flow or self._agent.flow_now(uri)
         if flow is not None:
-            self._invite_over(flow).addErrback(self._hop_failed).addErrback(_bug)
+            self._invite_over(flow).addErrback(self._hop_failed).addErrback(_bug, self)
         else:
             hops = self._agent.next_hops(uri)
-            hops.addCallbacks(self._resolved, self._unresolvable).addErrback(_bug)
+            hops.addCallbacks(self._resolved, self._unresolvable).addErrback(_bug, self)
 
     def _resolved(self, hops: list[NextHop]) -> None:
         self._hops = list(hops)
@@ -133,7 +133,7 @@ class OutboundSide(UsageSide):
             self._fail(Failed(status, why))
         else:
             flow = self._agent.transports.flow_to(self._hops.pop(0))
-            flow.addCallback(self._invite_over).addErrback(self._hop_failed).addErrback(_bug)
+            flow.addCallback(self._invite_over).addErrback(self._hop_failed).addErrback(_bug, self)
 
     def _hop_failed(self, failure: Failure) -> None:
         """The hop cannot be reached (next one), or no description can be made for it (give up)."""
@@ -258,7 +258,7 @@ class OutboundSide(UsageSide):
         number = response.cseq[0]
         usage = self._early_usage(transaction, response)
         if usage is None:
-            log.info("a 2xx without usable Contact from {host} makes no dialog", host=self.host)
+            log.info("a 2xx without usable Contact from {host} makes no dialog", host=self.host, call_id=call_id_of(self.call))
             self._fail(Failed(502, "its 200 has no usable Contact"))
             return
         if usage.repeat_ack(number) or usage is self.usage:
@@ -385,5 +385,5 @@ def _no_offer(host: str) -> defer.Deferred[bytes]:
     return defer.succeed(b"")
 
 
-def _bug(failure: Failure) -> None:
-    log.failure("an outbound call failed on a bug", failure=failure)
+def _bug(failure: Failure, side: OutboundSide) -> None:
+    log.failure("an outbound call failed on a bug", failure=failure, call_id=call_id_of(side.call))

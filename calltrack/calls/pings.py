@@ -70,6 +70,21 @@ class Pings:
             watch.stop()
         self._watches.clear()
 
+    def use_trunks(self, trunks: Iterable[Any]) -> None:
+        """Ask these trunks from now on; what is known of those that stay is kept."""
+        wanted = {trunk.name: trunk for trunk in trunks if trunk.outbound}
+        before = {trunk.name: trunk for trunk in self._trunks}
+        self._trunks = list(wanted.values())
+        if self._looking is None:
+            return
+        for name, trunk in before.items():
+            if name not in wanted or wanted[name].outbound != trunk.outbound:
+                self._watches.pop(("trunk", name)).stop()
+                self._standing.forget("trunk", name)
+        for name, trunk in wanted.items():
+            if ("trunk", name) not in self._watches:
+                self._watch("trunk", name, trunk.outbound, 0.0)
+
     def state(self, kind: Kind, name: str) -> bool | None:
         """Whether a peer answers; None when that is not known."""
         watch = self._watches.get((kind, name))

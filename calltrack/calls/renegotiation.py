@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from calltrack.calls.events import Reply
 from calltrack.calls.outcomes import warning_of
-from calltrack.calls.sides import UsageSide
+from calltrack.calls.sides import UsageSide, call_id_of
 from calltrack.errors import SIPError
 from calltrack.sip.grammar import header_name
 from calltrack.sip.message import Message, Response
@@ -62,13 +62,13 @@ class Renegotiation:
             if reply.answered:
                 return
             answer = self.media.answer(other.party, side.party, response.sdp, other.host, side.host)
-            answer.addCallbacks(reply.accept, refuse).addErrback(_bug)
+            answer.addCallbacks(reply.accept, refuse).addErrback(_bug, side)
 
         def refuse(failure: Failure) -> None:
-            _refuse(reply, failure)
+            _refuse(reply, failure, side)
 
         offer = self.media.offer(side.party, other.party, sdp, side.host, other.host)
-        offer.addCallbacks(proposed, refuse).addErrback(_bug)
+        offer.addCallbacks(proposed, refuse).addErrback(_bug, side)
 
     def _ask_for_offer(self, side: UsageSide, other: UsageSide, reply: Reply) -> None:
         """A re-INVITE without a description: the offer is in the 200, the answer in the ACK."""
@@ -82,7 +82,7 @@ class Renegotiation:
                 other.usage.ack(number)
                 return
             offer = self.media.offer(other.party, side.party, response.sdp, other.host, side.host)
-            offer.addCallbacks(offered, refuse, callbackArgs=(number,), errbackArgs=(number,)).addErrback(_bug)
+            offer.addCallbacks(offered, refuse, callbackArgs=(number,), errbackArgs=(number,)).addErrback(_bug, side)
 
         def offered(offer: bytes, number: int) -> None:
             if reply.answered:
@@ -93,7 +93,7 @@ class Renegotiation:
 
         def refuse(failure: Failure, number: int) -> None:
             other.usage.ack(number)
-            _refuse(reply, failure)
+            _refuse(reply, failure, side)
 
         reply.withdrawn = other.usage.withdraw
         other.usage.reinvite(b"", answered)
@@ -106,11 +106,12 @@ class Renegotiation:
                 answer = self.media.answer(side.party, other.party, sdp, side.host, other.host)
             else:
                 answer = defer.succeed(b"")  # the peer broke the offer; the ACK must go out all the same
-            answer.addErrback(unusable).addCallback(deliver).addErrback(_bug)
+            answer.addErrback(unusable).addCallback(deliver).addErrback(_bug, side)
 
         def unusable(failure: Failure) -> bytes:
             failure.trap(SIPError)
-            log.info("{party}: the answer in its ACK is unusable: {error}", party=side.party, error=failure.value)
+            words = "{party}: the answer in its ACK is unusable: {error}"
+            log.info(words, party=side.party, error=failure.value, call_id=call_id_of(side.call))
             return b""
 
         self._awaiting[side] = rewrite
@@ -147,13 +148,13 @@ def _copied(message: Message, keys: tuple[bytes, ...]) -> tuple[bytes, ...]:
     return tuple(header_name(key) + b": " + value for key in keys for value in message.all(key))
 
 
-def _refuse(reply: Reply, failure: Failure) -> None:
+def _refuse(reply: Reply, failure: Failure, side: UsageSide) -> None:
     """Of a description that cannot be used, or on a bug of ours."""
     if failure.check(SIPError):
         reply.refuse(failure.value.status, (), warning_of(failure.value))
     else:
         reply.refuse(500)
-        _bug(failure)
+        _bug(failure, side)
 
 
 def _warned(response: Response | None) -> Warning | None:
@@ -170,5 +171,5 @@ def _told(response: Response | None) -> int:
     return 488 if response.status in (401, 407, 422) or response.status < 400 else response.status
 
 
-def _bug(failure: Failure) -> None:
-    log.failure("changing a session failed on a bug", failure=failure)
+def _bug(failure: Failure, side: UsageSide) -> None:
+    log.failure("changing a session failed on a bug", failure=failure, call_id=call_id_of(side.call))

@@ -26,6 +26,11 @@ class _Silence:
 SILENCE = _Silence()
 
 
+def call_id_of(hearer: Hearer) -> str:
+    """The id of the call that a side belongs to, for the log; "" where none is left."""
+    return getattr(hearer, "id", "")
+
+
 class UsageSide:
     """What both sides of a call do with a dialog: passes on what happens in it."""
 

@@ -20,6 +20,7 @@ COMMANDS = {  # name: (module:object, what it does)
     "apikey": ("calltrack.cli.apikeys:apikey", "Add, list, remove the keys that programs use the REST API with."),
     "call": ("calltrack.cli.calls:call", "List calls, show one with its ladder, follow and export them."),
     "check": ("calltrack.cli.check:check", "Say whether everything is ready for calls."),
+    "ctl": ("calltrack.cli.ctl:ctl", "Ask the running engine: calls, hang up, trace, drain, reload."),
     "db": ("calltrack.cli.db:db", "Migrate the database, back it up."),
     "demo": ("calltrack.cli.demo:demo", "Place a call through an engine of its own and show what happened."),
     "number": ("calltrack.cli.numbers:number", "Add, assign, list, remove substitution numbers."),

@@ -14,6 +14,7 @@ from calltrack.calls.settings import CallsSettings, TrunkSettings
 from calltrack.checks import Check, HostPort, Listen
 from calltrack.media.rtpengine_settings import RTPEngineSettings
 from calltrack.media.settings import RELAYS, MediaSettings
+from calltrack.control.settings import ControlSettings, LogSettings
 from calltrack.events.settings import EventsSettings, SinkSettings, WebhooksSettings
 from calltrack.recording.settings import RecordingSettings
 from calltrack.plugins.backends import Choice
@@ -91,6 +92,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     privacy: PrivacySettings = PrivacySettings()
     recording: RecordingSettings = RecordingSettings()
     trace: TraceSettings = TraceSettings()
+    control: ControlSettings = ControlSettings()
+    log: LogSettings = LogSettings()
     storage: StorageSettings = StorageSettings()
     web: WebSettings = WebSettings()
     events: EventsSettings = EventsSettings()
@@ -198,6 +201,20 @@ SECTIONS: dict[str, tuple[type, dict[str, Any]]] = {
     "privacy": (
         PrivacySettings,
         {field: checks.number(0, 36500, "days") for field in PrivacySettings.__struct_fields__},
+    ),
+    "control": (
+        ControlSettings,
+        {
+            "socket": checks.some_text,
+        },
+    ),
+    "log": (
+        LogSettings,
+        {
+            "format": checks.one_of("text", "json"),
+            "level": checks.one_of("debug", "info", "warn", "error", "critical"),
+            "file": checks.some_text,
+        },
     ),
     "storage": (
         StorageSettings,

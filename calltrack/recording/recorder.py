@@ -59,6 +59,10 @@ class Recorder:
             self._tick.cancel()
         return self._writer.stop()
 
+    def use_settings(self, settings: RecordingSettings) -> None:
+        """What holds for calls that begin from now on."""
+        self._settings = settings
+
     # For sessions
 
     def begun(self, session: RecordedSession) -> Recording:
@@ -113,5 +117,5 @@ class Recorder:
         self._writer.do(take.stop, BUG).addErrback(self._failed, take.plan.call)
 
     def _failed(self, failure: Failure, call: str) -> Recording:
-        log.failure("the recording of call {call} failed; the call does not", failure=failure, call=call)
+        log.failure("the recording of call {call} failed; the call does not", failure=failure, call=call, call_id=call)
         return Recording(state="failed", reason=BUG)

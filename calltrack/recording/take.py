@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Callable, NamedTuple
 
-from calltrack import pcap
 from calltrack.recording import files, formats, rtp
 from calltrack.recording.capture import Capture
 from calltrack.recording.channel import DEPTH, RATE, SAMPLE, Channel

@@ -52,9 +52,10 @@ class Upkeep:
         now. Fires with None when that run's recordings are finished; what cannot be done is logged."""
         done = Deferred.fromCoroutine(self._recover(busy))
         done.addErrback(self._failed, "recordings of an earlier run could not be finished: {problem}")
-        if self._keep:
-            done.addCallback(self._expire)
-        return done
+        return done.addCallback(self._expire)
+
+    def use_settings(self, settings: RecordingSettings) -> None:
+        self._keep = settings.keep
 
     def stop(self) -> None:
         self._stopped = True
@@ -86,6 +87,8 @@ class Upkeep:
     def _expire(self, _: None = None) -> None:
         if not self._stopped:
             self._sweep = self._timers.after(SWEEP, self._expire)
+            if not self._keep:
+                return
             done = self._writer.do(files.expire, self._directory, self._keep, self._wall_ms())
             done.addCallback(lambda names: Deferred.fromCoroutine(self._tell_expired(names)))
             done.addErrback(self._failed, "old recordings could not be deleted: {problem}")

@@ -38,6 +38,11 @@ class Recordings:
         """As `Upkeep.start`."""
         return self._upkeep.start(busy)
 
+    def use_settings(self, settings: RecordingSettings) -> None:
+        """What may change while the engine runs: all but the directory."""
+        self.recorder.use_settings(settings)
+        self._upkeep.use_settings(settings)
+
     def stop(self) -> Deferred[None]:
         """Asked when all calls have ended. Fires with None when everything is written, or is left to the next start."""
         self._upkeep.stop()

@@ -77,6 +77,7 @@ class Agent:
         self.sessions = sessions
         self.user = user
         self.serving = True  # False: nothing new is taken on, because the service is not ready yet
+        self.draining = False  # True: OPTIONS are answered 503, so that others send new calls elsewhere
         self.registrar: RegistrarUser | None = None  # without one REGISTER is not allowed
         self.layer = TransactionLayer(timers, transports, settings, self)
         self.dialogs: dict[tuple[bytes, bytes, bytes], InviteUsage] = {}
@@ -113,7 +114,7 @@ class Agent:
         if not self.serving:
             return Refusal(503, (b"Retry-After: 2",))
         if method == b"OPTIONS":
-            return _bad_scheme(request) or _bad_extension(request) or Refusal(200)
+            return _bad_scheme(request) or _bad_extension(request) or Refusal(503 if self.draining else 200)
         if method == b"REGISTER" and self.registrar is not None:
             return self.registrar.admit(request, flow)
         if method != b"INVITE":

@@ -113,7 +113,8 @@ class TransactionLayer:
             flow.send(data)
         except TransportFailure as error:
             self.counters["undeliverable"] += 1
-            log.info("could not send {method} to {flow}: {error}", method=method, flow=flow, error=error)
+            words = "could not send {method} to {flow}: {error}"
+            log.info(words, method=method, flow=flow, error=error, sip_call_id=call_id.decode("utf-8", "replace"))
 
     def cancel(self, invite: ClientTransaction, extra: tuple[bytes, ...]) -> None:
         """Send the CANCEL of `invite`, once: same branch, a transaction of its own (section 9.1)."""

@@ -157,3 +157,14 @@ def _cancelling(result, call):
     if call.active():
         call.cancel()
     return result
+
+
+def families(listen: Any) -> tuple[int, ...]:
+    """The IP versions that SIP is spoken over, for the choice among a name's addresses."""
+    found = {6 if ":" in place[1] else 4 for place in listen}
+    return tuple(sorted(found)) or (4,)
+
+
+def spoken(listen: Any) -> tuple[str, ...]:
+    """The transports that SIP is spoken over, UDP first."""
+    return tuple(name for name in ("udp", "tcp") if any(place[0] == name for place in listen))

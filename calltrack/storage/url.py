@@ -59,6 +59,11 @@ class Stores:
         return f"{self._database.path}-recordings" if self._database is not None else "calltrack-recordings"
 
     @property
+    def control_path(self) -> str:
+        """Where the socket of `calltrack ctl` is unless configured otherwise; as `recordings_path`."""
+        return f"{self._database.path}-control" if self._database is not None else "calltrack-control"
+
+    @property
     def traces_path(self) -> str:
         """Where SIP traces are kept unless configured otherwise; as `recordings_path`."""
         return f"{self._database.path}-traces" if self._database is not None else "calltrack-traces"

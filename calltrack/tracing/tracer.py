@@ -60,6 +60,11 @@ class Tracer:
         self._kept = kept
         self.on = kept or self._homer is not None
 
+    def use_settings(self, settings: TraceSettings) -> None:
+        """How long traces are kept from now on."""
+        self._keep_ms = round(settings.keep * 86_400_000)
+        self.kept = settings.keep > 0
+
     def start(self) -> None:
         self._hand_on(None)
 

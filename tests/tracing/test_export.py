@@ -5,7 +5,6 @@ from struct import pack, unpack_from
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from calltrack import pcap
 from calltrack.tracing import export, hep
 from calltrack.tracing.homer import Homer
 from tests.test_pcap import fields
