@@ -15,7 +15,8 @@ from rtp.io import rtpproxy
 
 request = json.loads(sys.stdin.readline())
 ours = ["-F", "-l", request["address"], "-m", "10000", "-M", "59999", "-L", "20000", "-d", "CRIT"]
-commands = rtpproxy(ttl=3600, setup_ttl=3600, extra_args=ours).rtpp_sock
+proxy = rtpproxy(ttl=3600, setup_ttl=3600, extra_args=ours)  # stops when it is forgotten
+commands = proxy.rtpp_sock
 commands.settimeout(5)
 answers = commands.makefile("rb")
 

@@ -37,14 +37,14 @@ _log = Logger()
 class StreamBypass:
     """One stream: lane `a` of the caller, lane `b` of the target. See `lanes.Bypass`."""
 
-    __slots__ = ("_all", "_counted", "a", "b", "known", "looks", "owner", "path")
+    __slots__ = ("_all", "_counted", "_known", "a", "b", "looks", "owner", "path")
 
     def __init__(self, every: Bypasses, owner: Any, a: Lane, b: Lane, path: Path) -> None:
         self._all = every
         self.owner = owner
         self.a, self.b, self.path = a, b, path
         self._counted = [Count(0, 0), Count(0, 0)]  # of a's packets, of b's
-        self.known = (a.packets, b.packets)
+        self._known: tuple[int, int] | None = None  # what the lanes had, once nothing of before can wait in them
         self.looks = 0
 
     @property
@@ -60,7 +60,11 @@ class StreamBypass:
     @property
     def strayed(self) -> bool:
         """Whether packets have come to the lanes all the same: the entry is gone."""
-        return self.known != (self.a.packets, self.b.packets)
+        return self._known is not None and self._known != (self.a.packets, self.b.packets)
+
+    def settle(self) -> None:
+        """What waited in the sockets when the switch was thrown has been read: none may come any more."""
+        self._known = (self.a.packets, self.b.packets)
 
     def note(self, which: int, count: Count) -> None:
         """So much has left in all, of a's packets (0) or b's (1)."""
@@ -71,8 +75,8 @@ class StreamBypass:
             strayed = self.strayed
             lane.count(packets, count.bytes - before.bytes - packets * _HEADERS[self.path.version])
             self._counted[which] = count
-            if not strayed:
-                self.known = (self.a.packets, self.b.packets)
+            if self._known is not None and not strayed:
+                self.settle()
 
     def look(self) -> None:
         self._all.look([self])
@@ -185,6 +189,7 @@ class Bypasses:
             if bypass.alive:
                 self.proven = True
                 self.failed_in_a_row = 0
+                bypass.settle()
             elif bypass.looks < _LOOKS:
                 self._fresh.append(bypass)
             else:

@@ -116,6 +116,10 @@ class TakingBackTests(KernelCase):
         heard = (await call.target.hears(22))[2:]
         self.assertEqual(sorted(heard), [rtp(100 + sequence) for sequence in range(20)])
         self.assertEqual({source for _, source in call.target.received}, {(self.relay_host, call.to_target)})
+        for _ in range(12):  # past the next sweep: they are no reason to take the call back
+            await self.talk(call)
+            self.pass_time(0.5)
+        self.assertEqual((self.in_kernel(), self.relay.status()["handed_over"]), (1, 2))
 
     async def test_hold_takes_the_call_back_and_unhold_hands_it_over_again(self) -> None:
         call = await self.talking_call()
