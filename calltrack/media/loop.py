@@ -1,6 +1,6 @@
 """Move packets: one private epoll for all lanes of a relay, which is itself one reader of the reactor.
 
-While packets are rare the reactor wakes us for each. When they come faster than `_REST` apart the loop stops asking
+While packets are rare the reactor wakes us for each. When they come faster than `_DENSE` apart the loop stops asking
 to be woken and looks by itself after each rest, as a network card's driver does: waking up costs more than relaying.
 
 Knows the reactor, the epoll and the plain path of a packet; everything else is the lane's.
@@ -17,10 +17,12 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from calltrack.media.alarm import Alarm
 from calltrack.media.lanes import Lane
 
 _BATCH = 256  # packets at most before the reactor's other business has its turn
-_REST = 0.001  # seconds
+_DENSE = 0.001  # seconds between two packets, or less: then the loop rests
+_REST = 0.0005  # seconds
 _ROOM = 65536  # bytes, more than any datagram has
 _COMMON = 2048  # sizes below this find their view ready-made
 
@@ -42,17 +44,17 @@ class PacketLoop:
         self._view = memoryview(self._buffer)
         self._views = [self._view[:size] for size in range(_COMMON)]
         self._last_read = 0.0
-        self._rest = None
 
     def start(self) -> None:
         self._epoll = epoll()
+        self.alarm = Alarm(self._look)
         self._reactor.addReader(self)
+        self._reactor.addReader(self.alarm)
 
     def stop(self) -> None:
-        self._reactor.removeReader(self)
-        if self._rest is not None:
-            self._rest.cancel()
-            self._rest = None
+        for reader in (self, self.alarm):
+            self._reactor.removeReader(reader)
+        self.alarm.close()
         self._epoll.close()
 
     def watch(self, lane: Lane) -> None:
@@ -103,16 +105,16 @@ class PacketLoop:
     def doRead(self) -> None:
         now = monotonic()
         self.relay(now)
-        if now - self._last_read < _REST:
+        if now - self._last_read < _DENSE:
             self._reactor.removeReader(self)
-            self._rest = self._reactor.callLater(_REST, self._look)
+            self.alarm.set(_REST)
         self._last_read = now
 
     def _look(self) -> None:
         if self.relay(monotonic()):
-            self._rest = self._reactor.callLater(_REST, self._look)
+            self.alarm.set(_REST)
         else:
-            self._rest = None
+            self.alarm.hush()
             self._reactor.addReader(self)
 
     def relay(self, now: float) -> int:

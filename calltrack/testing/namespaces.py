@@ -101,6 +101,10 @@ class Network:
         finally:
             self._enter(HERE)
 
+    def prefix(self, name: str) -> list[str]:
+        """What a program is started with that is to live in another namespace."""
+        return ["ip", "netns", "exec", self._prefix + name]
+
     def run(self, *argv: str) -> str:
         """Run a program in the namespace where the test is now; its output. Raises when it fails."""
         done = subprocess.run(argv, capture_output=True, text=True)

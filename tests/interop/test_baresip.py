@@ -16,7 +16,8 @@ PHONES = "127.0.0.1"  # baresip sends its media from wherever the kernel likes, 
 
 class Softphone(Child):
     """A baresip that plays a tone and records what it hears. `account`: parameters of its account, or with
-    `registered` the whole account; `settings`: more lines of its configuration."""
+    `registered` the whole account; `settings`: more lines of its configuration; `prefix`: what the program is started
+    with."""
 
     def __init__(
         self,
@@ -27,18 +28,22 @@ class Softphone(Child):
         account: str = "",
         registered: bool = False,
         settings: str = "",
+        host: str = PHONES,
+        prefix: list[str] = [],
     ) -> None:
         program = installed("baresip", "baresip-core")
         folder = os.path.abspath(test.mktemp())
         os.makedirs(folder)
         self.folder = folder
+        self.host = host
         self.port = free_port(PHONES)
+        at = f"[{host}]" if ":" in host else host
         # baresip cuts file names at 127 bytes; it runs in this folder, so that these stay short.
         audio.write_tone(os.path.join(folder, "tone.wav"), frequency, 30)
         with open(os.path.join(folder, "config"), "w") as config:
             config.write(
-                f"""net_interface {PHONES}
-sip_listen {PHONES}:{self.port}
+                f"""net_interface {host}
+sip_listen {at}:{self.port}
 audio_source aufile,tone.wav
 audio_player aubridge,{name}
 audio_alert aubridge,{name}
@@ -58,10 +63,10 @@ module_app menu.so
 """
             )
         with open(os.path.join(folder, "accounts"), "w") as accounts:
-            accounts.write((account if registered else f"<sip:{name}@{PHONES}:{self.port}>;regint=0{account}") + "\n")
+            accounts.write((account if registered else f"<sip:{name}@{at}:{self.port}>;regint=0{account}") + "\n")
         with open(os.path.join(folder, "contacts"), "w"):
             pass
-        super().__init__(test, f"baresip {name}", [program, "-f", folder, *arguments], path=folder)
+        super().__init__(test, f"baresip {name}", [*prefix, program, "-f", folder, *arguments], path=folder)
 
     async def ready(self) -> None:
         await eventually(lambda: listening("udp", PHONES, self.port), f"{self.name} listens")
@@ -70,6 +75,10 @@ module_app menu.so
         """The samples that came out of its decoder."""
         [recording] = [name for name in os.listdir(self.folder) if name.endswith("-dec.wav")]
         return audio.read(os.path.join(self.folder, recording))
+
+    def reports(self) -> bool:
+        """Whether the far side's RTCP has told it what arrived there: only so does it know the time there and back."""
+        return bool(re.findall(r"rtt: +[0-9.]+", self.output))
 
     def media_sources(self) -> set[tuple[str, int]]:
         """Where its RTP came from, by its own account."""
