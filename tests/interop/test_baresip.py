@@ -76,10 +76,6 @@ module_app menu.so
         [recording] = [name for name in os.listdir(self.folder) if name.endswith("-dec.wav")]
         return audio.read(os.path.join(self.folder, recording))
 
-    def reports(self) -> bool:
-        """Whether the far side's RTCP has told it what arrived there: only so does it know the time there and back."""
-        return bool(re.findall(r"rtt: +[0-9.]+", self.output))
-
     def media_sources(self) -> set[tuple[str, int]]:
         """Where its RTP came from, by its own account."""
         found = re.findall(r"incoming rtp for 'audio' established, receiving from (\S+):(\d+)", self.output)

@@ -42,7 +42,7 @@ class Phone(Softphone):
 
     def __init__(self, test: "MediaSuite", name: str, frequency: float, host: str, **options) -> None:
         self._test, self._control_port = test, free_port(PHONES)
-        settings = f"module_app ctrl_tcp.so\nctrl_tcp_listen {bracketed(host)}:{self._control_port}\nrtcp_enable yes"
+        settings = f"module_app ctrl_tcp.so\nctrl_tcp_listen {bracketed(host)}:{self._control_port}"
         super().__init__(test, name, frequency, host=host, prefix=test.prefix(host), settings=settings, **options)
 
     async def ready(self) -> "Phone":
@@ -60,9 +60,9 @@ class Phone(Softphone):
         self._test.addCleanup(self.control.transport.abortConnection)
         return self
 
-    def heard_since(self, start: int, frequency: float) -> float:
-        """Seconds of a tone in what was heard from the sample `start` on."""
-        return audio.seconds_of_tone(self.heard()[start:], frequency)
+    def seen(self) -> list[str]:
+        """What has happened to it, in order."""
+        return [event["type"] for event in self.control.events]
 
     def digits(self) -> str:
         """The keys that the far side has pressed, as they came."""
@@ -136,25 +136,26 @@ class MediaSuite(InteropTestCase):
         for party in ("caller", "target"):
             self.assertGreater(record["media"][party]["packets"], 250)
             self.assertEqual(record["media"][party]["strangers"], 0)
-        self.assertTrue(caller.reports() and office.reports(), "no RTCP report has come through")
+        for phone in (caller, office):
+            self.assertIn("CALL_RTCP", phone.seen(), "no RTCP report has come through")
 
     async def test_hold_and_taking_back_by_either_side(self) -> None:
         caller, office = await self.call()
         await self.carried()
-        for phone, other, tone in ((caller, office, 440), (office, caller, 880)):
-            await self.talk(1.0)
-            phone.control.do("hold")
-            await self.talk(1.0)  # the re-INVITE has been answered
-            silent = len(other.heard())
+        began = reactor.seconds()
+        for phone in (caller, office):
             await self.talk(1.5)
-            back = len(other.heard())
+            phone.control.do("hold")
+            await self.talk(2.5)
             phone.control.do("resume")
             await self.talk(1.0)
             await self.carried()
-            await self.talk(2.0)
-            self.assertLess(audio.seconds_of_tone(other.heard()[silent:back], tone), 0.3)
-            self.assertGreater(other.heard_since(back, tone), 2.0)
+            await self.talk(1.5)
+        total = reactor.seconds() - began
         record = await self.hang_up(caller, office)
+        for party in ("caller", "target"):  # baresip's recordings end with the first hold, so what counts is what was sent
+            sent = record["media"][party]["packets"] / 50
+            self.assertTrue(total - 7.0 < sent < total - 4.0, f"{party} has sent for {sent} of {total} s")
         self.assertEqual((record["status"], record["media"]["verdict"]), ("ANSWER", "both-ways"))
 
     async def test_keys_are_heard_as_pressed_in_both_directions(self) -> None:
@@ -167,18 +168,18 @@ class MediaSuite(InteropTestCase):
             await eventually(lambda: other.digits() == keys, f"{other.name} has heard {keys}, not {other.digits()}")
         await self.hang_up(caller, office)
 
-    async def test_early_media_is_heard_before_the_answer(self) -> None:
-        caller, office = await self.call(answer="early")
-        await office.writes("Incoming call")
-        await self.talk()
-        before = audio.seconds_of_tone(caller.heard(), 880)
+    async def test_media_before_the_answer_passes(self) -> None:
+        caller, office = await self.call(answer="early")  # 183 with a description; baresip only listens then
+        await eventually(lambda: "CALL_RTPESTAB" in office.seen(), "the office hears the caller before it answers")
+        self.assertNotIn("Call established", caller.output)
         office.control.do("accept")
         await caller.writes("Call established")
+        await self.carried()
         await self.talk()
         record = await self.hang_up(caller, office)
-        self.assertGreater(before, TALK * 0.6)
+        self.assertGreater(audio.seconds_of_tone(caller.heard(), 880), TALK * 0.75)
         self.assertGreater(audio.seconds_of_tone(office.heard(), 440), TALK * 0.75)
-        self.assertGreater(record["waiting_time"], 2)
+        self.assertEqual(record["status"], "ANSWER")
 
     async def test_ipv6_on_both_sides(self) -> None:
         caller, office = await self.call(ipv6=True)
@@ -196,7 +197,7 @@ class MediaSuite(InteropTestCase):
         with self.stranger() as stranger:
             for _ in range(20):
                 for host in {self.engine_host, self.far_engine_host}:
-                    for port in range(RELAY_PORTS[0], RELAY_PORTS[0] + 60):
+                    for port in range(RELAY_PORTS[0], RELAY_PORTS[1], 2):
                         stranger.sendto(loud, (host, port))
                     for size in (0, 1, 65507):
                         stranger.sendto(b"\x80" * size, (host, RELAY_PORTS[0]))
@@ -253,12 +254,15 @@ class KernelRelayTests(MediaSuite):
         return (self.engine_host,)
 
     def configure(self, *arguments, **options) -> None:
+        """Listen everywhere: the phones are on different networks."""
         super().configure(*arguments, **options)
         with open(self.config) as file:
-            text = file.read()
-        before, _, rest = text.partition("[media]\nlisten = ")
+            lines = file.read().split("\n")
+        everywhere = "[::]" if any(":" in host for host in self.addresses) else "0.0.0.0"
+        lines[lines.index("[sip]") + 1] = f'listen = ["udp:{everywhere}:{self.sip_port}"]'
+        lines[lines.index("[media]") + 1] = 'listen = ["0.0.0.0", "::"]'
         with open(self.config, "w") as file:
-            file.write(before + '[media]\nlisten = ["0.0.0.0", "::"]' + rest[rest.index("\n") :])
+            file.write("\n".join(lines))
 
     def media(self) -> str:
         return 'relay = "kernel"'
