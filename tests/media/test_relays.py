@@ -27,7 +27,10 @@ class FactoryTests(SynchronousTestCase):
     def test_an_unknown_name_is_refused_with_those_that_exist(self) -> None:
         with self.assertRaises(ConfigErrors) as caught:
             config.load('[media]\nrelay = "asterisk"')
-        self.assertEqual(caught.exception.errors, [f"[media] relay: 'asterisk' is none of {', '.join(RELAYS)}"])
+        (error,) = caught.exception.errors
+        self.assertTrue(error.startswith("[media] relay: 'asterisk' is none of "), error)
+        for name in RELAYS:
+            self.assertIn(name, error)
         with self.assertRaises(ConfigErrors) as caught:
             relays.make_relay(Reactor(), MediaSettings(relay="asterisk"))
         self.assertEqual(caught.exception.errors, [f"[media] relay: 'asterisk' is none of {', '.join(RELAYS)}"])
