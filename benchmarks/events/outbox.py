@@ -72,7 +72,10 @@ async def _measure(reactor, calls: int, directory: str, port: str) -> None:
         )
     sink = SinkSettings(name="file", kind="json-lines", options={"path": f"{directory}/events.jsonl"})
     settings = SimpleNamespace(
-        events=EventsSettings(), webhooks=WebhooksSettings(allow_private=True), sinks=(sink,)
+        events=EventsSettings(),
+        webhooks=WebhooksSettings(allow_private=True),
+        sinks=(sink,),
+        web=SimpleNamespace(public_url=""),
     )
     for name in ("file", "webhook"):
         if name == "file":

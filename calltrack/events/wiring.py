@@ -33,9 +33,9 @@ _DAY_MS = 86_400_000
 
 
 class Events:
-    """`settings` has `events`, `sinks` and `webhooks`; `store`: an IEventStore with `observers`, which are called when
+    """`settings` has `events`, `sinks`, `webhooks` and `web`; `store`: an IEventStore with `observers`, which are called when
     this process has added to it; `webhooks`: the store of those; `wall_ms()`: milliseconds since the Unix epoch;
-    `visits`: where visits are looked up for the bodies of webhooks; `link`: as the outbox takes it."""
+    `visits`: where visits are looked up for the bodies of webhooks."""
 
     def __init__(
         self,
@@ -46,7 +46,6 @@ class Events:
         timers: Timers,
         wall_ms: Callable[[], int],
         visits: IVisitStore | None = None,
-        link: Callable[[Event], str] = lambda event: "",
     ) -> None:
         self._keep_ms = int(settings.events.keep * _DAY_MS)
         self._store = store
@@ -60,6 +59,7 @@ class Events:
         limits = settings.webhooks
         self.poster = make_poster(reactor, limits)
         fields = visit_fields(visits) if visits is not None else nothing_of_visits
+        link = recording_links(settings.web.public_url)
         self.outbox = Outbox(webhooks, timers, wall_ms, self.poster.post, limits.give_up * 3600, fields, link)
         self._pruning: defer.Deferred[None] | None = None
         self._running = False
@@ -121,6 +121,18 @@ class Events:
             self._pruning = None
         if self._running:
             self._timers.after(1.0 if more else PRUNE_INTERVAL, self._prune)
+
+
+def recording_links(public_url: str) -> Callable[[Event], str]:
+    """Says where a call's recording is on the page that browsers reach at `public_url`; "" when there is none."""
+
+    def link(event: Event) -> str:
+        recording = getattr(event, "recording", None)
+        if not public_url or not recording or not (recording.name or recording.capture):
+            return ""
+        return f"{public_url.rstrip('/')}/projects/{event.project}/calls/{event.subject}/recording"
+
+    return link
 
 
 def visit_fields(visits: IVisitStore) -> VisitFields:

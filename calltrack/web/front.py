@@ -13,6 +13,7 @@ from calltrack.access.keys import Keys
 from calltrack.access.passwords import Passwords
 from calltrack.access.people import People
 from calltrack.errors import StoreUnavailable
+from calltrack.events.hooks import Webhooks
 from calltrack.tracking.accounts import Accounts
 from calltrack.tracking.catalog import Catalog
 from calltrack.tracking.model import Project, Target
@@ -62,6 +63,7 @@ def make_services(
         calls=CallLog(stores.records),
         keys=Keys(stores.access, wall_ms),
         people=People(stores.access, wall_ms, Passwords(reactor), LogInGuard(reactor.seconds)),
+        webhooks=Webhooks(stores.webhooks, stores.catalog, wall_ms),
         wall_ms=wall_ms,
         domain=sip.domain,
         listen=sip.listen,

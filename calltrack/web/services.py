@@ -62,6 +62,6 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     proxies: Sequence[Network] = ()  # whose word about a browser's address and encryption counts
     public_url: str = ""  # as others reach us; "" = as the browser that asks does
     test_call: Callable[[Project, Target, str], Awaitable[TestCallOutcome]] | None = None  # the last: dialled number
-    webhooks: Any = None  # `events.webhooks.Webhooks`
+    webhooks: Any = None  # `events.hooks.Webhooks`
     client: Callable[[IRequest], str] = peer  # the address that a request comes from
     demonstration: bool = False  # everything is made up, and the page says so
