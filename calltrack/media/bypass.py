@@ -101,6 +101,7 @@ class Bypasses:
         # What an earlier run left, or what could not be taken out: packets each way, sweeps without any.
         self.left_behind: dict[Path, tuple[int, int, int]] = {}
         self.knocked: set[Lane] = set()
+        self.gone = False  # whether the table is
         self.proven = False  # whether anything has ever come out
         self.failed_in_a_row = 0
         self.handed_over = self.handed_back = self.undelivered = self.refused = 0
@@ -251,7 +252,11 @@ class Bypasses:
             requests.append(conntrack.delete(path.a, path.towards_a))  # of packets from before
             requests.append(conntrack.delete(path.b, path.towards_b))
             requests.append(conntrack.insert(path, _LIFE))
-        outcomes = self._entries.ask(requests)[2::3]
+        try:
+            outcomes = self._entries.ask(requests)[2::3]
+        except OSError:
+            self.table.disown(paths)
+            raise
         taken = {path: paths[path] for path, outcome in zip(paths, outcomes) if outcome == 0}
         for path, outcome in zip(paths, outcomes):
             if outcome != 0:
@@ -276,7 +281,8 @@ class Bypasses:
     def _take_out(self, path: Path) -> None:
         """Leave nothing of a stream in the kernel; what is gone already, is."""
         try:
-            self.table.switch_off(path)
+            if not self.gone:
+                self.table.switch_off(path)
             self._entries.ask([conntrack.delete(path.a, path.towards_a)])
         except OSError as error:
             self._refuse("a stream could not be taken back", error)

@@ -97,9 +97,11 @@ class FilterTable:
         self.name = name
         self._name = attribute(1, name.encode() + b"\0")  # NFTA_SET_ELEM_LIST_TABLE, NFTA_TABLE_NAME
         self._netlink = Netlink()
+        self._lists = Netlink()  # for dumps alone: they are taken bit by bit, while other things are asked
 
     def close(self) -> None:
         self._netlink.close()
+        self._lists.close()
 
     def make(self, reactor: Any) -> Deferred[None]:
         """Make the table, or renew its rules where it exists, whose elements stay. Fires with None; fails with
@@ -167,7 +169,7 @@ class FilterTable:
     def counts(self, version: int) -> Iterator[dict[Address, Count]]:
         """Everything that is counted, in portions; see `Netlink.dump`."""
         request = Request(_SUBSYSTEM, _GET_ELEMENT, _INET, self._name + attribute(2, b"sent%d\0" % version))
-        for portion in self._netlink.dump(request):
+        for portion in self._lists.dump(request):
             yield {
                 _address(element[1]): _counted(element) for message in portion for element in _elements(message)
             }
@@ -177,7 +179,7 @@ class FilterTable:
         found = []
         for version, size in ((4, 8), (6, 20)):
             request = Request(_SUBSYSTEM, _GET_ELEMENT, _INET, self._name + attribute(2, b"streams%d\0" % version))
-            for portion in self._netlink.dump(request):
+            for portion in self._lists.dump(request):
                 for message in portion:
                     for element in _elements(message):
                         found.append((_address(element[1][:size]), _address(element[1][size:])))

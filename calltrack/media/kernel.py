@@ -119,6 +119,7 @@ class KernelRelay(TwistedRelay):
             return
         try:
             if not self._bypasses.table.exists:
+                self._bypasses.gone = True
                 self._give_up("somebody has deleted its table", again=0)
                 return
             for bypass in self._bypasses.tick():

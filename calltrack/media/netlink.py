@@ -20,6 +20,8 @@ _ERROR, _DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11  # nfnetlink's own messages
 _NESTED = 0x8000
 _KIND = 0x3FFF  # without the flags for nested and network byte order
+_SOL_NETLINK, _CAP_ACK = 270, 10  # NETLINK_CAP_ACK: a refusal need not repeat the whole request
+_SNDBUFFORCE, _RCVBUFFORCE = 32, 33  # asm-generic/socket.h
 _BUFFER = 1 << 21  # bytes of answers that may wait
 _ANSWER = 1 << 17  # bytes, more than the kernel writes at once
 
@@ -76,8 +78,12 @@ class Netlink:
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
         self._socket.bind((0, 0))
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            self._socket.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
+        for option in (_RCVBUFFORCE, _SNDBUFFORCE):
+            try:
+                self._socket.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
+            except PermissionError:
+                continue  # then nothing else will be permitted either, and that is where it is told
+        self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
         self._socket.setblocking(False)  # what the kernel has to say is there when send() returns
         self._sequence = 0
 
@@ -133,8 +139,8 @@ class Netlink:
 
     def dump(self, request: Request) -> Iterator[list[bytes]]:
         """Everything that `request` names, in portions (bytes behind struct nfgenmsg each): one to each step, so that
-        a long one can be taken while other things go on. A dump that is begun must be taken to its end before the next
-        request. Raises NetlinkError."""
+        a long one can be taken while other things go on, through other sockets: one that has begun must be taken to its
+        end before the next request. Raises NetlinkError."""
         self._send(self._pack(request, DUMP))
         wanted = self._sequence
         while True:

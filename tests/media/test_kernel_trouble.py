@@ -152,6 +152,23 @@ class OthersTests(KernelCase):
         self.assertEqual((status["in_kernel"], status["handed_over"]), (1, 2))
         self.assertEqual(call.session.figures().caller.packets, 30)
 
+    async def test_calls_may_end_and_begin_while_everything_is_counted_bit_by_bit(self) -> None:
+        calls = []
+        for _ in range(3):
+            calls.append(await self.talking_call())
+            await self.talk(calls[-1])
+            self.pass_time(0.25)
+        sweeping = self.relay._bypasses.sweep()
+        for _ in sweeping:
+            calls.pop().session.close()
+            calls.append(await self.talking_call())
+            await self.talk(calls[-1])
+        self.pass_time(6)  # and another one, at one go
+        status = self.relay.status()
+        self.assertEqual((status["fallbacks"], status["refused"], self.in_kernel()), (0, 0, 3))
+        for call in calls:
+            await self.talk(call)
+
     async def in_force_again(self) -> None:
         for _ in range(100):
             self.pass_time(0.25)
