@@ -18,7 +18,7 @@ _REQUEST, _ACK = 0x1, 0x4
 DUMP, CREATE, EXCLUSIVE = 0x300, 0x400, 0x200
 _ERROR, _DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11  # nfnetlink's own messages
-_NESTED = 0x8000
+NESTED = 0x8000
 _KIND = 0x3FFF  # without the flags for nested and network byte order
 _SOL_NETLINK, _CAP_ACK = 270, 10  # NETLINK_CAP_ACK: a refusal need not repeat the whole request
 _SNDBUFFORCE, _RCVBUFFORCE = 32, 33  # asm-generic/socket.h
@@ -46,7 +46,7 @@ def attribute(kind: int, payload: bytes) -> bytes:
 
 
 def nested(kind: int, *attributes: bytes) -> bytes:
-    return attribute(kind | _NESTED, b"".join(attributes))
+    return attribute(kind | NESTED, b"".join(attributes))
 
 
 def attributes(payload: bytes) -> Iterator[tuple[int, bytes]]:
