@@ -331,9 +331,9 @@ class IEventStore(Interface):
     def advance(reader: str, seq: int):
         """`reader` has taken everything up to `seq`. Fires with None when that is durable."""
 
-    def prune(before: int):
-        """Forget some of what happened before `before` (milliseconds since the Unix epoch) and what no reader and no
-        delivery waits for. Fires with how much that was: 0 = there is no more."""
+    def prune(before: int, readers):
+        """Forget some of what happened before `before` (milliseconds since the Unix epoch) and what none of `readers`
+        and no delivery waits for; other readers are forgotten. Fires with how much that was: 0 = there is no more."""
 
 
 class IEventSink(Interface):

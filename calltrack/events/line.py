@@ -305,6 +305,8 @@ def request_of(
     cannot say it."""
     body = body_of(webhook, event, visit, link)
     if webhook.format == "ga4":
+        if now_ms - event.at > ga4.MAX_AGE_MS:
+            raise InvalidField("ga4", "timestamp_micros: Google Analytics takes no event that is older than 72 hours")
         url = ga4.address(webhook.url, webhook.measurement_id, webhook.api_secret)
         signed: tuple[tuple[str, str], ...] = ()
     else:

@@ -114,7 +114,7 @@ class Events:
     async def _forget_old(self) -> None:
         more = 0
         try:
-            more = await self._store.prune(self._wall_ms() - self._keep_ms)
+            more = await self._store.prune(self._wall_ms() - self._keep_ms, [feed.name for feed in self.feeds])
         except (StoreUnavailable, defer.CancelledError):
             pass  # there is a next time
         finally:

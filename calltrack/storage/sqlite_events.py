@@ -64,8 +64,8 @@ class SQLiteEvents:
     def advance(self, reader: str, seq: int) -> Deferred[None]:
         return self._database.write(_advance, reader, seq)
 
-    def prune(self, before: int) -> Deferred[int]:
-        return self._database.write(_prune, before)
+    def prune(self, before: int, readers: Iterable[str]) -> Deferred[int]:
+        return self._database.write(_prune, before, tuple(readers))
 
 
 def append_events(cursor: sqlite3.Cursor, events: Sequence[Event]) -> None:
@@ -128,8 +128,9 @@ def _advance(cursor: sqlite3.Cursor, reader: str, seq: int) -> None:
     )
 
 
-def _prune(cursor: sqlite3.Cursor, before: int) -> int:
-    """Forget old events that nobody waits for, and old lines of the delivery log."""
+def _prune(cursor: sqlite3.Cursor, before: int, readers: tuple[str, ...]) -> int:
+    """Forget readers that are gone, old events that nobody waits for, and old lines of the delivery log."""
+    cursor.execute(f"DELETE FROM event_reader WHERE name NOT IN ({', '.join('?' * len(readers))})", readers)
     kept = cursor.execute("SELECT min(seq) FROM (SELECT seq FROM event_reader UNION ALL SELECT seq FROM webhook)")
     (needed,) = kept.fetchone()
     cursor.execute(
@@ -138,7 +139,8 @@ def _prune(cursor: sqlite3.Cursor, before: int) -> int:
         (before, last_seq(cursor) if needed is None else needed, PRUNED_AT_ONCE),
     )
     pruned = cursor.rowcount
-    cursor.execute("DELETE FROM delivery WHERE dead = 1 AND seq NOT IN (SELECT seq FROM event)")
+    (oldest,) = cursor.execute("SELECT min(seq) FROM event").fetchone()
+    cursor.execute("DELETE FROM delivery WHERE dead = 1 AND seq < ?", (last_seq(cursor) + 1 if oldest is None else oldest,))
     cursor.execute(
         "DELETE FROM attempt WHERE id IN (SELECT id FROM attempt WHERE at < ? LIMIT ?)", (before, PRUNED_AT_ONCE)
     )

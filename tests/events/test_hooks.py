@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from calltrack.errors import InvalidField, NoSuchObject
 from calltrack.events import ga4
 from calltrack.events.hooks import Webhooks, sample
+from calltrack.events.line import request_of
 from calltrack.events.model import TrunkUp
 from calltrack.events.payloads import VISIT_FIELDS, body_of, fields_of_visit
 from calltrack.events.posting import Answer, PostFailed
@@ -131,6 +132,13 @@ class GA4Tests(SynchronousTestCase):
         for start in starts:
             self.assertTrue(any(one.startswith(start) for one in wrong), start)
         self.assertEqual(len(wrong), len(starts))
+
+    def test_event_that_is_too_old_for_google_is_not_sent(self):
+        webhook = hook(format="ga4", measurement_id="G-ABC123", api_secret="s")
+        event = sample("call.ended", 1, BEGAN_MS)
+        request_of(webhook, event, {}, "", BEGAN_MS + 71 * 3_600_000)
+        error = self.assertRaises(InvalidField, request_of, webhook, event, {}, "", BEGAN_MS + 73 * 3_600_000)
+        self.assertIn("72 hours", error.message)
 
     def test_debug_servers_words_are_passed_on_by_field(self):
         answer = b'{"validationMessages": [{"fieldPath": "events[0].name", "description": "bad", "validationCode": "NAME_INVALID"}]}'
