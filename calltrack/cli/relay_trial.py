@@ -33,6 +33,7 @@ from calltrack.media.sockets import bind
 CALLS = 60
 PACKETS_A_CALL = 100  # a second, both ways together
 _LATCHING, _MEASURED = 1.5, 2.5  # seconds
+_PORTS = (50000, 59999)  # of the relay on trial: away from those of an engine that runs here
 _SLICES = 20  # of the 20 ms between two packets of a call
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
 _US, _PHONES = "10.87.9.1", "10.87.9.2"  # in namespaces of our own
@@ -122,7 +123,7 @@ async def _try(name: str, reactor: Any) -> Result:
         _wire(theirs["pid"])
         await phones.ask(do="wire")
     said = await phones.ask(do="open", host=phones_at, relay=us)
-    relay = make_relay(reactor, MediaSettings(relay=name, listen=(us,), ports=(20000, 20000 + 4 * CALLS + 99)))
+    relay = make_relay(reactor, MediaSettings(relay=name, listen=(us,), ports=_PORTS))
     await relay.start()
     ports = []
     for number in range(CALLS):
