@@ -15,6 +15,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 CONNECTIONS = 3000  # at once, and never more than a quarter of the files that the process may have open
+KEPT = 75.0  # seconds that a connection is kept after an answer; reverse proxies keep theirs for 60
 LAST_WORDS = 15.0  # seconds that an answer which was sent may take to be read before the connection is cut
 LENGTH_DIGITS = 10  # of Content-Length
 
@@ -46,21 +47,34 @@ class BoundedChannel(HTTPChannel):
     _answered = False
     _refused = False
     _leaving = False
+    _between = False  # answered, and nothing of another request is here
+
+    def setTimeout(self, period: float | None) -> float | None:
+        return super().setTimeout(KEPT if period and self._between else period)
 
     def resetTimeout(self) -> None:
-        """Bytes are no reason to wait longer: the time runs from the connection, or from the answer before."""
+        """Bytes are no reason to wait longer: the time runs from the first one of a request, or from the connection."""
 
     def timeoutConnection(self) -> None:
         if self._leaving or not self._answered:
             self.transport.abortConnection()
             return
-        self._leaving = True
+        self._leaving, self._between = True, False
         self.setTimeout(LAST_WORDS)
         self.loseConnection()
 
     def dataReceived(self, data: bytes) -> None:
-        if not self._refused:
-            super().dataReceived(data)
+        if self._refused:
+            return
+        if self._between:
+            self._begin()
+        super().dataReceived(data)
+        if self._between and self._buffer:  # the beginning of another request came with this one
+            self._begin()
+
+    def _begin(self) -> None:
+        self._between = False
+        self.setTimeout(self.timeOut)
 
     def lineReceived(self, line: bytes) -> None:
         if not self._refused:
@@ -80,7 +94,7 @@ class BoundedChannel(HTTPChannel):
 
     def requestDone(self, request: Request) -> None:
         self.busy = False
-        self._answered = True
+        self._answered = self._between = True
         super().requestDone(request)
 
     def refuse_body(self, longest: int) -> None:
@@ -88,6 +102,7 @@ class BoundedChannel(HTTPChannel):
         if self._refused:
             return
         self._refused = self._answered = True
+        self._between = False
         body = msgspec.json.encode({"error": f"body: is longer than {longest} bytes", "field": "body"})
         head = b"HTTP/1.1 413 Content Too Large\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff"
         length = b"\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)

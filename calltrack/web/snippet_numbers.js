@@ -62,14 +62,15 @@ function numbers(document, changed) {
   function edits(text, own) {
     var found = [], end = 0;
     function seek(expression, put) {
-      var match, from, to, start;
+      var match, from, to, start, ahead;
       expression.lastIndex = 0;
       while ((match = expression.exec(text))) {
         start = from = match.index;
         to = from + match[0].length;
         if (/^\([^)]*$/.test(match[0])) from++; // that parenthesis holds more than the number
-        if (/\d$/.test(text.slice(0, start)) || /^\d/.test(text.slice(to))) continue;
-        if (/^\(?\d/.test(match[0]) && /\+\d{1,3}[\s.(-]*$/.test(text.slice(0, start))) continue; // another country's
+        ahead = text.slice(Math.max(0, start - 9), start);
+        if (/\d$/.test(ahead) || /\d/.test(text.charAt(to))) continue;
+        if (/^\(?\d/.test(match[0]) && /\+\d{1,3}[\s.(-]*$/.test(ahead)) continue; // another country's
         found.push({ from: from, to: to, text: put });
       }
     }

@@ -12,7 +12,7 @@ from twisted.web.client import Agent, HTTPConnectionPool, readBody
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from calltrack.web.connections import LAST_WORDS, BoundedSite
+from calltrack.web.connections import KEPT, LAST_WORDS, BoundedSite
 from calltrack.web.site import LONGEST_BODY, longest_body, put_together
 from tests.interop.processes import eventually
 from tests.web.browser import HOST
@@ -86,19 +86,31 @@ class SlowClientTests(ConnectionTestCase):
         self.assertTrue(wire.aborted)
         self.assertEqual(self.echo.seen, 0)
 
-    def test_client_that_was_answered_has_the_same_time_for_its_next_request(self):
+    def test_connection_that_was_answered_is_kept_for_a_while(self):
         channel, wire = self.connect()
         for _ in range(3):
-            self.clock.advance(9)
             wire.clear()
             channel.dataReceived(HELLO)
             self.assertIn(b"0 bytes", wire.value())
+            self.clock.advance(KEPT - 1)
         self.assertFalse(wire.disconnecting)
-        self.clock.advance(10)
+        self.clock.advance(1)
         self.assertTrue(wire.disconnecting)
         self.assertFalse(wire.aborted)  # it may be reading the answer still
         self.clock.advance(LAST_WORDS)
         self.assertTrue(wire.aborted)
+
+    def test_next_request_on_a_kept_connection_has_no_more_time_than_the_first(self):
+        for begun in (HELLO + HELLO[:5], HELLO):
+            channel, wire = self.connect()
+            channel.dataReceived(begun)
+            if begun == HELLO:
+                self.clock.advance(30)
+                channel.dataReceived(HELLO[:5])
+            self.clock.advance(9)
+            self.assertFalse(wire.disconnecting)
+            self.clock.advance(1)
+            self.assertTrue(wire.disconnecting)
 
     def test_answer_that_takes_its_time_is_not_cut_off(self):
         channel, wire = self.connect()
