@@ -74,7 +74,7 @@ class BoundedChannel(HTTPChannel):
 
     def _begin(self) -> None:
         self._between = False
-        self.setTimeout(self.timeOut)
+        self.setTimeout(self.site.timeOut)  # ours is what runs now
 
     def lineReceived(self, line: bytes) -> None:
         if not self._refused:
