@@ -42,7 +42,7 @@ from calltrack.sip.tls import ServerCertificate, Trust
 from calltrack.sip.transactions import Settings as SIPTimers
 from calltrack.sip.transports import Transports
 from calltrack.storage.bulletin import Bulletin
-from calltrack.storage.ledger import Ledger
+from calltrack.storage.ledger import Ledger, tell_recovered, tell_unrecovered
 from calltrack.storage.url import Stores, open_stores
 from calltrack.timers import Timers
 from calltrack.tracing.tracer import Tracer
@@ -53,6 +53,7 @@ from calltrack.web import front
 from calltrack.web.client import client_address
 from calltrack.web.health import HealthPage, ReadyPage
 from calltrack.web.metrics import Metrics, MetricsPage
+from calltrack.web.recordings import send
 from calltrack.web.request_limits import RequestLimits
 from calltrack.web.site import put_together
 from calltrack.web.visits import VisitsResource
@@ -184,6 +185,7 @@ class CalltrackService(Service):
             facts=self.facts,
             client=lambda request: client_address(request, settings.web.proxies),
             trial=lambda *asked: TrialCall(self.engine, *asked).begin(),
+            send_recording=lambda request, name: send(request, reactor, recordings, name),
         )
         self.metrics = Metrics(self, __version__, wall_ms)
         self.engine.observers.append(self.metrics.calls.ended)
@@ -256,7 +258,7 @@ class CalltrackService(Service):
         self.visits.start()
         await self.scenarios.start()
         await self.registrar.start()
-        recovered = self.ledger.recover().addCallbacks(_tell_recovered, _tell_unrecovered)
+        recovered = self.ledger.recover().addCallbacks(tell_recovered, tell_unrecovered)
         recovered.addCallback(lambda _: self.recordings.start(self.engine.calls.__contains__))
         self.events.start()
         self.tracer.start()
@@ -373,15 +375,6 @@ class CalltrackService(Service):
             "registrations": len(self.registrar.locations),
             "media": self.relay.status(),
         }
-
-
-def _tell_recovered(closed: list) -> None:
-    if closed:
-        log.warn("closed the records of {count} calls that an earlier run left open", count=len(closed))
-
-
-def _tell_unrecovered(failure: Failure) -> None:
-    log.error("records of an earlier run could not be brought in: {problem}", problem=failure.value)
 
 
 def makeService(options: Options) -> CalltrackService:

@@ -15,6 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from calltrack.errors import StoreUnavailable
 from calltrack.interfaces import ICallRecordStore
@@ -323,3 +324,14 @@ def _without_surrogates(record: CallRecord) -> CallRecord:
     """`record` with a question mark for every lone surrogate: text that UTF-8 cannot say."""
     text = json.dumps(msgspec.to_builtins(record), ensure_ascii=False)
     return msgspec.json.decode(text.encode("utf-8", "replace"), type=CallRecord)
+
+
+def tell_recovered(closed: list[CallRecord]) -> None:
+    """For `recover`: what the log says of it."""
+    if closed:
+        Ledger.log.warn("closed the records of {count} calls that an earlier run left open", count=len(closed))
+
+
+def tell_unrecovered(failure: Failure) -> None:
+    """For `recover`: that it failed."""
+    Ledger.log.error("records of an earlier run could not be brought in: {problem}", problem=failure.value)

@@ -64,4 +64,5 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     test_call: Callable[[Project, Target, str], Awaitable[TestCallOutcome]] | None = None  # the last: dialled number
     webhooks: Any = None  # `events.hooks.Webhooks`
     client: Callable[[IRequest], str] = peer  # the address that a request comes from
+    send_recording: Callable[[IRequest, str], Awaitable[bytes]] | None = None  # the file of that name, as the answer
     demonstration: bool = False  # everything is made up, and the page says so

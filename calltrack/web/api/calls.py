@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
+from twisted.web.iweb import IRequest
 
 from calltrack.tracking.model import Status
 from calltrack.tracking.published import PublishedCall, published_call
 from calltrack.tracking.search import DAY, MAX_LIMIT, CallQuery, CallTally, Sort
+from calltrack.web import recordings
 from calltrack.web.api.operations import ID, Asked, Operation, Page
 
 Instant = Annotated[datetime, Meta(tz=True, description="ISO 8601 with a time zone, as 2026-11-23T18:00:00Z")]
@@ -37,6 +39,12 @@ class CallFilters(msgspec.Struct, frozen=True, kw_only=True):
 
 class ByCall(msgspec.Struct, frozen=True, kw_only=True):
     id: str
+
+
+class Which(msgspec.Struct, frozen=True, kw_only=True):
+    """The WAV (or, of a call without G.711, the capture), or the capture beside it."""
+
+    file: Literal["sound", "capture"] = "sound"
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +82,12 @@ async def _call(asked: Asked) -> Any:
     return published_call(record)
 
 
+async def _recording(asked: Asked, request: IRequest) -> bytes:
+    record = await asked.services.calls.call(asked.path.id)
+    asked.own("recordings:read", record.project, f"call {asked.path.id}")
+    return await recordings.sent(asked.services, request, record, asked.query.file == "capture")
+
+
 async def _report(asked: Asked) -> CallTally:
     span = asked.query
     project = asked.project("calls:read", span.project)
@@ -88,6 +102,8 @@ OPERATIONS = (
               answer=Page[PublishedCall], query=CallFilters),
     Operation("GET", "/calls/{id}", "getCall", "One call with the SIP messages of its dialogs", "calls", "calls:read",
               _call, answer=PublishedCall, parameters=ByCall),
+    Operation("GET", "/calls/{id}/recording", "getRecording", "The sound of a call, in ranges where a player asks for them",
+              "calls", "recordings:read", _recording, parameters=ByCall, query=Which, raw="audio/wav"),
     Operation("GET", "/reports/calls", "reportCalls", "Ended calls by day and source, and by hour of the week", "calls",
               "calls:read", _report, answer=CallTally, query=Span),
 )  # fmt: skip

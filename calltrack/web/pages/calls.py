@@ -13,6 +13,7 @@ from calltrack.tracking.model import CallRecord
 from calltrack.tracking.numbers import normalise
 from calltrack.tracking.published import iso_time
 from calltrack.tracking.search import MISSED, CallQuery
+from calltrack.web import recordings
 from calltrack.web.pages import spans, telling
 from calltrack.web.pages.ladder import drawn
 from calltrack.web.pages.site import Route
@@ -136,8 +137,16 @@ async def call(view: View) -> bytes:
     )
 
 
+async def recording(view: View) -> bytes:
+    """The sound of a call, or of `?file=capture` what the sound could not hold."""
+    assert view.project is not None
+    record = await view.services.calls.call(view.path["call"], view.project.id)
+    return await recordings.sent(view.services, view.request, record, view.given("file") == "capture")
+
+
 ROUTES = (
     Route("GET", "/projects/<int:project>/calls", "calls:read", calls),
     Route("GET", "/projects/<int:project>/calls.csv", "calls:read", as_csv),
     Route("GET", "/projects/<int:project>/calls/<call>", "calls:read", call),
+    Route("GET", "/projects/<int:project>/calls/<call>/recording", "recordings:read", recording),
 )
