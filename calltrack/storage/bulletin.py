@@ -38,7 +38,7 @@ class Bulletin:
         writing.addErrback(self._unwritable).addCallback(self._written)
 
     def _write(self, text: bytes) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.parent.mkdir(0o700, parents=True, exist_ok=True)
         new = self._path.with_suffix(".new")
         new.write_bytes(text)
         os.replace(new, self._path)

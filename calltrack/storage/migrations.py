@@ -6,6 +6,7 @@ know what the tables mean.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from contextlib import closing
@@ -72,10 +73,22 @@ def backup(connection: sqlite3.Connection, target: str) -> None:
     Raises StoreUnavailable; then there is no such file."""
     try:
         with closing(sqlite3.connect(target)) as copy:
+            keep_private(copy)
             connection.backup(copy)
     except sqlite3.Error as error:
         Path(target).unlink(missing_ok=True)
         raise StoreUnavailable(f"backup {target} cannot be written: {error}") from error
+
+
+def keep_private(connection: sqlite3.Connection) -> None:
+    """A database without content yet is for its owner alone: callers, keys and digests will be in it. One that has content
+    keeps the mode that its owner gave it. Raises StoreUnavailable."""
+    for _, _, path in connection.execute("PRAGMA database_list"):
+        try:
+            if path and os.path.exists(path) and not os.path.getsize(path):
+                os.chmod(path, 0o600)
+        except OSError as error:
+            raise StoreUnavailable(f"database {path}: {error.strerror}; see to its owner and permissions") from error
 
 
 def schema_version(connection: sqlite3.Connection, path: str, newest: int | None = None) -> int:

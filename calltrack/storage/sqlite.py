@@ -159,10 +159,11 @@ def _configure_reader(connection: sqlite3.Connection) -> None:
 
 def _configure(connection: sqlite3.Connection) -> None:
     try:
+        migrations.keep_private(connection)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")  # in WAL: no write is lost to a killed process
         connection.execute("PRAGMA foreign_keys = ON")
-    except sqlite3.Error:
+    except (sqlite3.Error, StoreUnavailable):
         connection.close()
         raise
 

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from calltrack.errors import StoreUnavailable
 from calltrack.storage import sqlite, sqlite_stores
-from calltrack.storage.migrations import APPLICATION_ID, Migration, backup, migrate, schema_version, scripts
+from calltrack.storage.migrations import APPLICATION_ID, Migration, backup, keep_private, migrate, schema_version, scripts
 from calltrack.storage.sqlite import Database
 from calltrack.storage.sqlite_stores import SQLiteCallRecords, _list_records
 from calltrack.storage.url import open_stores
@@ -41,6 +41,16 @@ class MigrationTests(SynchronousTestCase):
         self.assertEqual(self.migrate(), Migration(0, 2))
         self.assertEqual(self.tables(), ["a", "b"])
         self.assertEqual(schema_version(self.connection, self.path, 2), 2)
+
+    def test_what_is_new_is_for_its_owner_alone_and_what_has_content_keeps_its_mode(self):
+        keep_private(self.connection)
+        self.migrate()
+        self.assertEqual(os.stat(self.path).st_mode & 0o777, 0o600)
+        os.chmod(self.path, 0o640)
+        keep_private(self.connection)
+        self.assertEqual(os.stat(self.path).st_mode & 0o777, 0o640)
+        backup(self.connection, self.path + ".copy")
+        self.assertEqual(os.stat(self.path + ".copy").st_mode & 0o777, 0o600)
 
     def test_current_database_is_left_alone(self):
         self.migrate()
