@@ -93,7 +93,7 @@ class Browser:
         """What a JavaScript expression is in the page."""
         return await self.run(f"return ({expression});")
 
-    async def until(self, expression: str, expected: Any = True, seconds: float = 10.0) -> None:
+    async def until(self, expression: str, expected: Any = True, seconds: float = 20.0) -> None:
         """Wait until an expression has the expected value; AssertionError with the last one."""
         seen: list[Any] = []
 

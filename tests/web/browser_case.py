@@ -145,7 +145,7 @@ class BrowserTestCase(TestCase):
 
     async def asked(self, what: str, count: int = 1) -> None:
         """Wait until visits have been asked so often."""
-        await eventually(lambda: self.visits.count(what) >= count, f"{count} times {what}: {self.visits.asked}")
+        await eventually(lambda: self.visits.count(what) >= count, f"{count} times {what}", 20)
 
     async def quiet(self) -> None:
         """Nothing was complained about on the console."""
