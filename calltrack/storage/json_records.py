@@ -2,11 +2,13 @@
 for. For an engine without a database whose history fits into memory, and for whoever reads it with tools of their own.
 
 A write is durable when the lines are on the disk. What a crash has left of a line is cut off at the next start, where the file
-is also written anew without the lines that later ones have replaced. Knows files; no SQL.
+is also written anew without the lines that later ones have replaced. One process writes, the one that holds PATH.lock; others,
+such as the command line beside a running engine, read. Knows files; no SQL.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +56,7 @@ class JSONLinesRecords(MemoryCallRecords, Service):
         self._reactor = reactor
         self._turn = DeferredLock()
         self._why = "it has not been read yet"  # it cannot be used
+        self._lock: int | None = None  # descriptor of the lock, while the file is ours to write
 
     def startService(self) -> Deferred[None]:
         Service.startService(self)
@@ -68,6 +71,10 @@ class JSONLinesRecords(MemoryCallRecords, Service):
     def health(self) -> Deferred[str]:
         return succeed(self._why)
 
+    def stopService(self) -> Deferred[None]:
+        Service.stopService(self)
+        return self._turn.run(self._unlock)
+
     async def _read(self) -> None:
         try:
             records, replaced = await self._in_thread(self._load)
@@ -79,16 +86,21 @@ class JSONLinesRecords(MemoryCallRecords, Service):
             await self._in_thread(self._rewrite, list(self._records.values()))
         self._why = ""
 
-    async def _append(self, records: list[CallRecord]) -> None:
-        if self._why:
+    async def _make_ours(self) -> None:
+        """Read the file, and lock it, unless that has been done. Raises StoreUnavailable."""
+        if self._why or self._lock is None:
             await self._read()
+        if self._lock is None:
+            raise StoreUnavailable(f"{self._path}: another process writes to it")
+
+    async def _append(self, records: list[CallRecord]) -> None:
+        await self._make_ours()
         if records:
             await self._in_thread(self._add, b"".join(_encode(record) + b"\n" for record in records))
         await MemoryCallRecords.write(self, records)
 
     async def _forget(self, caller: str) -> int:
-        if self._why:
-            await self._read()
+        await self._make_ours()
         count = self._forget_caller(caller)
         if count:
             await self._in_thread(self._rewrite, list(self._records.values()))
@@ -104,6 +116,7 @@ class JSONLinesRecords(MemoryCallRecords, Service):
 
     def _load(self) -> tuple[list[CallRecord], bool]:
         """The records in the file, oldest line first, and whether it should be written anew."""
+        ours = self._try_lock()
         try:
             lines = self._path.read_bytes().split(b"\n")
         except FileNotFoundError:
@@ -115,9 +128,28 @@ class JSONLinesRecords(MemoryCallRecords, Service):
             except msgspec.MsgspecError as error:
                 torn = True
                 _log.error("{path} line {number} is no call record, left out: {error}", path=self._path, number=number, error=error)
+        if not ours:
+            return records, False
         if torn:  # what is left out stays for whoever wants to look at it
             os.replace(self._path, self._path.with_name(self._path.name + ".broken"))
         return records, torn or len({record.id for record in records}) < len(records)
+
+    def _try_lock(self) -> bool:
+        """Whether the file is ours to write from now on."""
+        if self._lock is None:
+            lock = os.open(self._path.with_name(self._path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(lock)
+                return False
+            self._lock = lock
+        return True
+
+    def _unlock(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
 
     def _add(self, lines: bytes) -> None:
         with open(self._path, "ab") as file:

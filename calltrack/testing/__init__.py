@@ -7,6 +7,20 @@ fakes that check how they are used, and contract suites for every extension poin
     trunk.invite(engine.number)
     office.respond(office.expect("INVITE"), 486)
     trunk.expect(486)
+
+Contracts are mixins for trial's TestCase: derive from one, write the one method that makes what is to be tested.
+
+    media_contract.MediaRelayContract         make_relay, pass_time      IMediaRelay, IMediaSession
+    account_contract.LocationStoreContract    make_locations             ILocationStore
+    account_contract.AccountStoreContract     make_accounts              IAccountStore
+    scenario_contract.ScenarioSourceContract  make_source                IScenarioSource
+    store_contract.CallRecordStoreContract    make_records               ICallRecordStore
+    search_contract.CallSearchContract        make_records               ICallRecordStore.find, .tally
+    store_contract.CatalogStoreContract       make_catalog               ICatalogStore
+    visit_contract.VisitStoreContract         make_visits                IVisitStore
+    event_contract.EventStoreContract         make_events                IEventStore
+    event_contract.EventSinkContract          make_sink, delivered       IEventSink
+    access_contract.AccessStoreContract       make_access                IAccessStore
 """
 
 from calltrack.testing.engine import TestEngine, sip_target

@@ -1,5 +1,7 @@
 """The calls of the other modules again, with their media on a real rtpengine; and what happens when one dies."""
 
+import os
+
 from twisted.internet import reactor, task
 
 from tests.interop import test_baresip, test_calls, test_hunting
@@ -12,6 +14,7 @@ class OnRTPEngine(InteropTestCase):
     """Mixin: an engine whose relay is rtpengine. `count`: how many nodes."""
 
     count = 1
+    more: tuple[str, ...] = ()  # arguments of the daemons
 
     def media(self) -> str:
         installed("rtpengine", "rtpengine-daemon")
@@ -26,7 +29,7 @@ class OnRTPEngine(InteropTestCase):
         self.nodes = []
         for number, port in enumerate(self.controls):
             ports = (low + number * share, low + (number + 1) * share - 1)
-            self.nodes.append(await RTPEngine(self, hosts=tuple(self.addresses), port=port, ports=ports).ready())
+            self.nodes.append(await RTPEngine(self, *self.more, hosts=tuple(self.addresses), port=port, ports=ports).ready())
         await super().start_engine()
 
 
@@ -48,6 +51,27 @@ class FamilyTests(OnRTPEngine):
 
 class AllAtOnceTests(OnRTPEngine, test_hunting.AllAtOnceTests):
     pass
+
+
+class RecordingTests(OnRTPEngine):
+    """A scenario that records has its calls recorded by their node."""
+
+    async def start_engine(self) -> None:
+        self.recordings = os.path.join(self.folder, "recordings")
+        os.makedirs(self.recordings)
+        self.more = (f"--recording-dir={self.recordings}", "--recording-method=pcap")
+        await super().start_engine()
+
+    async def test_the_record_says_where_and_the_node_has_the_file(self):
+        office = await self.target("target")
+        await self.route(self.address_of(office), options=("--record",))
+        await self.start_engine()
+        await self.call().succeeds()
+        record = await self.record()
+        recording = record["recording"]
+        self.assertEqual((recording["state"], recording["name"]), ("elsewhere", f"rtpengine:{CONTROL}:{self.controls[0]}/{record['id']}"))
+        [name] = os.listdir(os.path.join(self.recordings, "pcaps"))
+        self.assertTrue(name.startswith(record["id"]), name)
 
 
 class NodesTests(OnRTPEngine, InteropTestCase):

@@ -9,14 +9,20 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 from zope.interface.verify import verifyObject
 
+from msgspec.structs import replace
+
 from calltrack import config
+from calltrack.chosen import choose_relay, choose_source, choose_stores, context_of
 from calltrack.config import backends as config_backends
 from calltrack.errors import ConfigErrors, InvalidField, StoreUnavailable
-from calltrack.interfaces import IHealth, ILocationStore, IScenarioSource
+from calltrack.interfaces import ICallRecordStore, IHealth, ILocationStore, IMediaRelay, IScenarioSource
 from calltrack.plugins import backends
 from calltrack.plugins.backends import Backends, Choice
+from calltrack.plugins.context import Context
 from calltrack.plugins.guard import Guarded
 from calltrack.storage.memory_accounts import MemoryLocations
+from calltrack.storage.url import open_stores
+from calltrack.testing.fakes import FakeRelay
 from tests.plugins.sample import Liar, Part, Sample, Settings, Slow
 
 
@@ -91,6 +97,40 @@ class MakingTests(SynchronousTestCase):
             raise InvalidField("url", "leads nowhere")
 
         self.assertEqual(self.refusal(Sample(gives=refuse)), "[locations.sample] url: leads nowhere")
+
+
+class ChosenTests(SynchronousTestCase):
+    """What the service uses in the place of calltrack's own."""
+
+    def test_a_relay_of_a_plugin_is_used_as_it_is_and_knows_the_media_settings(self) -> None:
+        known = []
+        relay = FakeRelay(Clock())
+
+        class Maker(Sample):
+            def make(self, context, settings):
+                known.append((context.media.timeout, settings))
+                return relay
+
+        self.patch(backends, "find", lambda section, name: Maker(provides=IMediaRelay))
+        settings = config.defaults()
+        media = replace(settings.media, relay="sample", options="told", timeout=7.0)
+        context = Context(Clock(), int, None, None, None)
+        chosen = choose_relay(Backends(Clock()), replace(settings, media=media), context)
+        self.assertIs(chosen, relay)
+        self.assertEqual(known, [(7.0, "told")])
+
+    def test_stores_and_source_are_calltrack_s_own_unless_others_are_named(self) -> None:
+        stores, source = open_stores("memory:", None), object()
+        own = stores.locations, stores.records
+        context = context_of(stores, Clock(), int, source)
+        chosen = choose_stores(stores, config.defaults(), context)
+        self.assertEqual((stores.locations, stores.records), own)
+        self.assertIs(choose_source(chosen, config.defaults(), context), source)
+        settings = config.load('[records]\nstore = "json-lines"\n[scenarios]\nsource = "http"\n[scenarios.http]\nurl = "http://x/"')
+        chosen = choose_stores(stores, settings, context)
+        self.assertIsNot(stores.records, own[1])
+        verifyObject(ICallRecordStore, stores.records)
+        verifyObject(IScenarioSource, choose_source(chosen, settings, context))
 
 
 class GuardTests(SynchronousTestCase):

@@ -22,7 +22,12 @@ class JSONCase(TestCase):
         self.path = self.path or os.path.abspath(self.mktemp())
         store = JSONLinesRecords(self.path, reactor)
         await store.startService()
+        self.addCleanup(store.stopService)
         return store
+
+    async def restarted(self, store: JSONLinesRecords) -> JSONLinesRecords:
+        await store.stopService()
+        return await self.make_records()
 
     def lines(self) -> list[dict]:
         with open(self.path, encoding="utf-8") as file:
@@ -42,7 +47,7 @@ class FileTests(JSONCase):
         store = await self.make_records()
         await store.write([call_record("a", 1, ladder=LADDER), call_record("b", 2)])
         await store.write([call_record("a", 1, status="BUSY")])
-        again = await self.make_records()
+        again = await self.restarted(store)
         self.assertEqual(await again.get("a"), call_record("a", 1, status="BUSY", ladder=LADDER))
         self.assertEqual([record.id for record in await again.unfinished()], ["b"])
 
@@ -51,7 +56,7 @@ class FileTests(JSONCase):
         for _ in range(3):
             await store.write([call_record("a", status="BUSY")])
         self.assertEqual(len(self.lines()), 3)
-        await self.make_records()
+        await self.restarted(store)
         self.assertEqual(len(self.lines()), 1)
 
     async def test_what_a_crash_has_left_is_cut_off_and_kept_beside(self) -> None:
@@ -59,7 +64,7 @@ class FileTests(JSONCase):
         await store.write([call_record("a")])
         with open(self.path, "ab") as file:
             file.write(b'nonsense\n{"id": "b", "crea')
-        again = await self.make_records()
+        again = await self.restarted(store)
         self.assertEqual([record.id for record in await again.list()], ["a"])
         await again.write([call_record("c")])
         self.assertEqual([line["id"] for line in self.lines()], ["a", "c"])
@@ -79,6 +84,7 @@ class FileTests(JSONCase):
         self.path = os.path.abspath(self.mktemp())
         os.makedirs(self.path)
         store = JSONLinesRecords(self.path, reactor)
+        self.addCleanup(store.stopService)
         await self.assertFailure(store.startService(), StoreUnavailable)
         self.assertIn("directory", (await store.health()).lower())
         await self.assertFailure(store.write([call_record("a")]), StoreUnavailable)
@@ -92,10 +98,27 @@ class FileTests(JSONCase):
         await store.forget_caller("74951234567")
         self.assertEqual([line["caller"] for line in self.lines() if "caller" in line and line["caller"]], ["74950000000"])
 
+    async def test_beside_the_process_that_writes_others_read_and_change_nothing(self) -> None:
+        engine = await self.make_records()
+        await engine.write([call_record("a", caller="7495")])
+        await engine.write([call_record("a", caller="7495", status="BUSY")])
+        with open(self.path, "ab") as file:
+            file.write(b'{"id": "torn')  # as if the engine were in the middle of a write
+        command = await self.make_records()
+        self.assertEqual((await command.get("a")).status, "BUSY")
+        for change in (lambda: command.write([call_record("b")]), lambda: command.forget_caller("7495")):
+            error = await self.assertFailure(change(), StoreUnavailable)
+            self.assertIn("another process writes to it", str(error))
+        with open(self.path, "rb") as file:
+            self.assertEqual(file.read().count(b"\n"), 2)
+        await engine.stopService()
+        self.assertEqual(await command.forget_caller("7495"), 1)
+
     async def test_what_a_record_gives_rise_to_is_in_the_log_of_events(self) -> None:
         events = open_stores("memory:", reactor).events
         store = JSONLinesRecords(os.path.abspath(self.mktemp()), reactor, events)
         await store.startService()
+        self.addCleanup(store.stopService)
         await store.write([call_record("a", status="BUSY", ended=1_795_457_000_500)])
         _, found = await events.read(0)
         self.assertIn("call.ended", [one.event.type for one in found])
