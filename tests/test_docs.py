@@ -17,6 +17,7 @@ DOCUMENTS = (
     "docs/first-trunk.md",
     "docs/snippet.md",
     "docs/operating.md",
+    "docs/media.md",
     "docs/exchanges.md",
     "docs/accounts.md",
     "docs/architecture.md",

@@ -23,7 +23,7 @@ from calltrack.media.bypass import Bypasses, StreamBypass
 from calltrack.media.filter_table import FilterTable, NoNftables
 from calltrack.media.lanes import Lane
 from calltrack.media.readiness import NotReady
-from calltrack.media.relay import CHECK, TwistedRelay
+from calltrack.media.relay import CHECK, FORGET_ROUTES, TwistedRelay
 from calltrack.media.session import Session
 from calltrack.media.settings import MediaSettings
 
@@ -113,6 +113,8 @@ class KernelRelay(TwistedRelay):
     def _check(self) -> None:
         super()._check()
         now = self.clock.seconds()
+        if self._checks % FORGET_ROUTES == 0:
+            self._reachable.clear()
         if self._bypasses is None:
             if not self._trying and now >= self._try_again:
                 Deferred.fromCoroutine(self._engage())

@@ -23,7 +23,7 @@ from calltrack.media.session import Session
 from calltrack.media.settings import MediaSettings
 
 CHECK = 0.25  # seconds between looks at silent streams: a phone that changes its port heals in four of them at most
-_FORGET_ROUTES = 240  # checks after which the kernel is asked again which way a host lies
+FORGET_ROUTES = 240  # checks after which the kernel is asked again which way a host lies
 
 _log = Logger()
 
@@ -93,5 +93,5 @@ class TwistedRelay:
             session.check(now, self._timeout)
         self.ports.sweep(now)
         self._checks += 1
-        if self._checks % _FORGET_ROUTES == 0:
+        if self._checks % FORGET_ROUTES == 0:
             self.addresses.forget()
