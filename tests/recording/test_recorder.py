@@ -3,6 +3,8 @@
 import os
 
 from calltrack.errors import MediaUnavailable
+from calltrack.events.derived import of_call
+from calltrack.events.wiring import recording_links
 from calltrack.recording import files
 from calltrack.recording.recorder import SLOW, Recorder
 from calltrack.recording.settings import RecordingSettings
@@ -150,6 +152,22 @@ class RecordedCallTests(RecordedCallCase):
         self.network.run(2)
 
 
+class WebhookTests(RecordedCallCase):
+    def test_the_event_of_the_end_has_the_name_that_webhooks_link_to(self):
+        """What a webhook is told is the first final record's, before the file is finished."""
+        self.start()
+        self.talk()
+        self.speak(1)
+        self.writer.hung = True
+        self.hang_up()
+        [final] = self.engine.ledger.finals
+        event = next(event for event in of_call(final) if event.type == "call.ended")
+        self.assertTrue(recording_links("https://x.example")(event).endswith(f"/calls/{final.id}/recording"))
+        self.writer.hung = False
+        self.writer.work()
+        self.network.run(2)
+
+
 class PressureTests(RecordedCallCase):
     def test_disk_that_does_not_keep_up_ends_the_recording_and_not_the_call(self):
         self.start()
@@ -176,6 +194,7 @@ class PressureTests(RecordedCallCase):
         self.hang_up()
         self.network.run(10)
         self.assertEqual(self.record.recording.state, "active")
+        self.assertEqual(self.record.recording.name, f"2026-11-23/{self.record.id}.wav")
         self.assertApproximates(self.record.recording.seconds, self.record.answer_duration, 0.01)
         self.writer.hung = False
         self.writer.work()
