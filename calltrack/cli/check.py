@@ -72,11 +72,21 @@ async def everything(settings: Settings, reactor: Any, trial: bool = True) -> li
         *on_ports(settings),
         *(Verdict("media", good, words) for good, words in await on_relay(settings, reactor, trial)),
         *(Verdict("plugins", good, words) for good, words in await on_backends(settings, reactor)),
+        *on_disks(settings),
         *on_certificate(settings),
         *await on_names(hosts, resolver.resolve),
         on_clock(time.time(), newest),
         *await on_trunks(settings.trunks, resolver.resolve, reactor, trust_of(settings)),
     ]
+
+
+def on_disks(settings: Settings) -> list[Verdict]:
+    """Whether what grows has room to."""
+    from calltrack.cli.check_disk import on_directories
+    from calltrack.storage.url import open_stores
+
+    stores = open_stores(settings.storage.url, None)  # opens nothing
+    return [Verdict(*one) for one in on_directories(settings, stores.recordings_path, stores.traces_path)]
 
 
 async def on_database(settings: Settings, reactor: Any) -> tuple[list[Verdict], list[str], float | None]:

@@ -339,7 +339,7 @@ ports = [43000, 43019]
     async def test_every_part_has_a_verdict(self):
         self.configure(self.LISTEN)
         verdicts = await self.json("check", "--no-trial")
-        subjects = {"configuration", "database", "ports", "media", "DNS", "clock", "trunks"}
+        subjects = {"configuration", "database", "recordings", "traces", "ports", "media", "DNS", "clock", "trunks"}
         self.assertEqual({verdict["check"] for verdict in verdicts}, subjects)
         self.assertTrue(all(verdict["ok"] for verdict in verdicts), verdicts)
 
