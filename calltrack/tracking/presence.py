@@ -6,6 +6,7 @@ Knows memory only; must not know pools or stores.
 from __future__ import annotations
 
 import re
+from heapq import heappop, heappush
 from hmac import compare_digest
 from typing import Callable
 
@@ -61,6 +62,8 @@ class Presences:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._present: dict[tuple[int, int], Presence] = {}
+        self._due: list[tuple[float, int, Presence]] = []  # heap: when to look whether they have gone; may be early
+        self._pushed = 0
 
     def __len__(self) -> int:
         return len(self._present)
@@ -68,6 +71,7 @@ class Presences:
     def add(self, presence: Presence) -> None:
         visit = presence.visit
         self._present[visit.project, visit.number] = presence
+        self._look_later(presence)
 
     def discard(self, presence: Presence) -> None:
         visit = presence.visit
@@ -80,15 +84,23 @@ class Presences:
     def sweep(self) -> None:
         """Forget who has gone and holds nothing."""
         now = self._now()
-        gone = [
-            presence
-            for presence in self._present.values()
-            if now - presence.seen > (IDLE if presence.stayed else FLED)
-            and not presence.busy
-            and all(held.over for held in presence.held.values())
-        ]
-        for presence in gone:
-            self.discard(presence)
+        while self._due and self._due[0][0] <= now:
+            _, _, presence = heappop(self._due)
+            visit = presence.visit
+            if self._present.get((visit.project, visit.number)) is not presence:
+                continue
+            if now >= _forgotten_at(presence) and not presence.busy and all(one.over for one in presence.held.values()):
+                self.discard(presence)
+            else:
+                self._look_later(presence)
+
+    def _look_later(self, presence: Presence) -> None:
+        self._pushed += 1
+        heappush(self._due, (max(_forgotten_at(presence), self._now() + 1), self._pushed, presence))
+
+
+def _forgotten_at(presence: Presence) -> float:
+    return presence.seen + (IDLE if presence.stayed else FLED)
 
 
 def read_cookie(cookie: str) -> tuple[int, str] | None:

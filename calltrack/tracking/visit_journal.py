@@ -49,7 +49,7 @@ class VisitJournal:
         self._begun.extend(begun)
         done: Deferred[list[Lease]] = Deferred()
         self._waiting.append((done, frozenset(lease.id for lease in begun)))
-        self._flush(None)
+        self._flush()
         return done
 
     def end(self, lease: Lease) -> None:
@@ -68,22 +68,22 @@ class VisitJournal:
         if not self._writing and not self._anything():
             return succeed(None)
         self._stopped = Deferred()
-        self._flush(None)
+        self._flush()
         return self._stopped
 
     def _anything(self) -> bool:
         return bool(self._waiting or self._ended or self._misses)
 
     def _gather(self) -> None:
-        if not self._gathering and not self._away:
+        if not self._gathering:
             self._gathering = True
-            self._timers.after(GATHER, self._gathered)
+            self._timers.after(RETRY if self._away else GATHER, self._gathered)
 
     def _gathered(self, _: None) -> None:
         self._gathering = False
-        self._flush(None)
+        self._flush()
 
-    def _flush(self, _: None) -> None:
+    def _flush(self) -> None:
         if self._writing or not self._anything():
             return
         self._writing = True
@@ -101,7 +101,7 @@ class VisitJournal:
             log.info("visits can be stored again")
         for done, ids in waiting:
             done.callback([lease for lease in refused if lease.id in ids] if refused else [])
-        self._flush(None)
+        self._flush()
         self._perhaps_stopped()
 
     def _refused(self, failure: Failure, batch: tuple, waiting: list) -> None:
@@ -114,7 +114,8 @@ class VisitJournal:
         _, _, ended, misses = batch
         self._ended = ended + self._ended
         self._misses = misses + self._misses
-        self._timers.after(RETRY, self._flush)
+        if self._anything():
+            self._gather()
         for done, _ in waiting:
             done.errback(StoreUnavailable("visits cannot be stored at the moment"))
         self._perhaps_stopped(given_up=True)

@@ -203,6 +203,36 @@ class DurabilityTests(SynchronousTestCase):
         self.assertGreater(shop.arrive(AD).number, first)
 
 
+    def test_ends_of_leases_are_written_when_the_store_is_back_though_nobody_comes(self):
+        shop = Shop(self, store=LateStore(), numbers=pool(1))
+        shop.arrive()
+        late = shop.store.late = Deferred()
+        asked = shop.asked(address="192.0.2.2")
+        shop.store.late = None
+        late.errback(StoreUnavailable("locked"))
+        self.failureResultOf(asked, StoreUnavailable)
+        shop.settle(30)
+        [lease] = self.successResultOf(shop.store.history(["12025550100"], 5))
+        self.assertEqual(lease.ended - lease.begun, 10_000)
+
+    def test_stopping_writes_what_waits(self):
+        shop = Shop(self, numbers=pool(1))
+        shop.arrive()
+        shop.clock.advance(10.1)
+        shop.clock.advance(1)
+        self.successResultOf(shop.visits.stop())
+        [lease] = self.successResultOf(shop.store.history(["12025550100"], 5))
+        self.assertIsNotNone(lease.ended)
+
+    def test_visitors_who_have_gone_are_forgotten_and_their_cookies_bring_them_back(self):
+        shop = Shop(self)
+        shown = shop.arrive()
+        shop.stay(shown.visit, 10)
+        self.assertEqual(shop.visits.present, 1)
+        shop.clock.pump([1.0] * 1000)
+        self.assertEqual(shop.visits.present, 0)
+        self.assertEqual(shop.beat(shown.visit).number, 1)
+
     def test_nobody_is_served_before_the_history_has_been_read(self):
         shop = Shop(self)
         shown = shop.arrive()
