@@ -186,6 +186,7 @@ class CalltrackService(Service):
             client=lambda request: client_address(request, settings.web.proxies),
             trial=lambda *asked: TrialCall(self.engine, *asked).begin(),
             send_recording=lambda request, name: send(request, reactor, recordings, name),
+            post=self.events.poster.post,
         )
         self.metrics = Metrics(self, __version__, wall_ms)
         self.engine.observers.append(self.metrics.calls.ended)

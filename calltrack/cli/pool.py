@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import click
 import msgspec
 
-from calltrack.cli.environment import Environment
+from calltrack.cli.environment import Environment, wall_ms
 from calltrack.cli.output import json_option, print_fields, print_json, print_table
 from calltrack.cli.parameters import OBJECT_ID
-from calltrack.errors import InvalidField
 
 
 @click.group()
@@ -39,19 +37,12 @@ def advise(
     as_json: bool,
 ) -> None:
     """Say how many numbers a scenario needs, from its own visitors: predicted by Erlang B, replayed, and observed."""
-    from calltrack.tracking.advisor import Advice, advise, asks_of
     from calltrack.tracking.catalog import Catalog
+    from calltrack.tracking.pool_advice import PoolAdvice
 
-    async def look(stores: Any) -> Advice:
-        catalog = Catalog(stores.catalog)
-        of = await catalog.scenario(scenario)
-        if of.kind != "dynamic":
-            raise InvalidField("scenario", f"{scenario} is static: its numbers belong to its channel, not to visitors")
-        pool = sum(n.scenario == scenario and n.number != of.fallback for n in await catalog.numbers(of.project))
-        now = int(time.time() * 1000)
-        leases, missed = await stores.visits.usage(scenario, now - round(days * 86_400_000))
-        asks = asks_of(leases, missed, of.hold, now)
-        return advise(asks, pool, hold if hold is not None else of.hold, numbers, misses / 100)
+    def look(stores: Any) -> Any:
+        advice = PoolAdvice(Catalog(stores.catalog), stores.visits, wall_ms)
+        return advice.of(scenario, days, numbers, hold, misses)
 
     advice = environment.with_stores(look)
     if as_json:

@@ -17,6 +17,7 @@ from calltrack.events.hooks import Webhooks
 from calltrack.tracking.accounts import Accounts
 from calltrack.tracking.catalog import Catalog
 from calltrack.tracking.model import Project, Target
+from calltrack.tracking.pool_advice import PoolAdvice
 from calltrack.tracking.search import CallLog
 from calltrack.web.api.site import API
 from calltrack.web.pages.routes import ROUTES
@@ -56,14 +57,18 @@ def make_services(
         ok, words = await trial(project.id, target, dialled)
         return TestCallOutcome(ok=ok, words=words)
 
+    catalog = Catalog(stores.catalog)
     return Services(
         test_call=test_call,
-        catalog=Catalog(stores.catalog),
+        catalog=catalog,
+        webhooks=Webhooks(stores.webhooks, stores.catalog, wall_ms),
+        visits=stores.visits,
+        pools=PoolAdvice(catalog, stores.visits, wall_ms),
+        events=stores.events,
         accounts=Accounts(stores.accounts, stores.locations, sip.domain),
         calls=CallLog(stores.records),
         keys=Keys(stores.access, wall_ms),
         people=People(stores.access, wall_ms, Passwords(reactor), LogInGuard(reactor.seconds)),
-        webhooks=Webhooks(stores.webhooks, stores.catalog, wall_ms),
         wall_ms=wall_ms,
         domain=sip.domain,
         listen=sip.listen,

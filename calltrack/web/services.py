@@ -13,9 +13,13 @@ from twisted.web.iweb import IRequest
 
 from calltrack.access.keys import Keys
 from calltrack.access.people import People
+from calltrack.events.hooks import Webhooks
+from calltrack.events.line import Post
+from calltrack.interfaces import IEventStore, IVisitStore
 from calltrack.tracking.accounts import Accounts
 from calltrack.tracking.catalog import Catalog
 from calltrack.tracking.model import Project, Target
+from calltrack.tracking.pool_advice import PoolAdvice
 from calltrack.tracking.search import CallLog
 
 
@@ -62,7 +66,11 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     proxies: Sequence[Network] = ()  # whose word about a browser's address and encryption counts
     public_url: str = ""  # as others reach us; "" = as the browser that asks does
     test_call: Callable[[Project, Target, str], Awaitable[TestCallOutcome]] | None = None  # the last: dialled number
-    webhooks: Any = None  # `events.hooks.Webhooks`
+    webhooks: Webhooks | None = None
+    post: Post | None = None  # what test deliveries of webhooks are sent by
+    visits: IVisitStore | None = None
+    pools: PoolAdvice | None = None
+    events: IEventStore | None = None
     client: Callable[[IRequest], str] = peer  # the address that a request comes from
     send_recording: Callable[[IRequest, str], Awaitable[bytes]] | None = None  # the file of that name, as the answer
     demonstration: bool = False  # everything is made up, and the page says so

@@ -1,6 +1,7 @@
 """A site of its own for each test: real HTTP on a loopback port, stores in memory, a clock that tests turn."""
 
 import json
+from typing import NamedTuple
 
 from argon2 import PasswordHasher
 from klein import Klein
@@ -14,15 +15,24 @@ from calltrack.access.guard import LogInGuard
 from calltrack.access.keys import Keys
 from calltrack.access.passwords import Passwords
 from calltrack.access.people import People
+from calltrack.events.hooks import Webhooks
 from calltrack.storage.url import open_stores
 from calltrack.tracking.accounts import Accounts
 from calltrack.tracking.catalog import Catalog
+from calltrack.tracking.pool_advice import PoolAdvice
 from calltrack.tracking.search import CallLog
 from calltrack.web.services import Services, TrunkState
 from calltrack.web.site import put_together
 
 NOW = 1_795_457_000_000  # milliseconds since the Unix epoch: 2026-11-23T18:03:20Z
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+class Posted(NamedTuple):
+    """An answer to what was posted."""
+
+    status: int
+    body: bytes
 
 
 class _Bytes:
@@ -83,8 +93,15 @@ class WebTestCase(TestCase):
 
     def make_services(self, **changes):
         stores = self.stores
+        catalog = Catalog(stores.catalog)
+        self.posted = []
         fields = {
-            "catalog": Catalog(stores.catalog),
+            "catalog": catalog,
+            "webhooks": Webhooks(stores.webhooks, stores.catalog, self.wall_ms),
+            "post": self.post,
+            "visits": stores.visits,
+            "pools": PoolAdvice(catalog, stores.visits, self.wall_ms),
+            "events": stores.events,
             "accounts": Accounts(stores.accounts, stores.locations, "calltrack.example"),
             "calls": CallLog(stores.records),
             "keys": Keys(stores.access, self.wall_ms),
@@ -96,6 +113,11 @@ class WebTestCase(TestCase):
             "trunks": lambda: [TrunkState(name="provider", state="up", delivers=True, sources=("198.51.100.0/24",))],
         }
         return Services(**{**fields, **changes})
+
+    async def post(self, url, headers, body):
+        """What a webhook's endpoint answers."""
+        self.posted.append((url, body))
+        return Posted(200, b"taken")
 
     def site_resources(self):
         return {b"nothing": Klein().resource()}

@@ -25,6 +25,7 @@ class APITestCase(WebTestCase):
         catalog = self.services.catalog
         self.project = await catalog.add_project("Glasses", ("https://shop.example",))
         self.other = await catalog.add_project("Shoes")
+        self.dynamic = await catalog.add_scenario("Visitors", self.project.id, "", ("account",))
         self.scenario = await catalog.add_scenario("Ads", self.project.id, "direct_1", ("office@pbx.example",))
         await catalog.add_number("11231234567", self.project.id, self.scenario.id)
         await catalog.add_number("12025550100", self.other.id)
@@ -282,9 +283,10 @@ class CallTests(APITestCase):
 
     async def test_answers_have_the_shape_that_is_described(self):
         for operation in OPERATIONS:
-            if operation.method != "GET" or operation.parameters.__struct_fields__:
+            if operation.method != "GET" or operation.parameters.__struct_fields__ or operation.raw:
                 continue
-            answer = await self.ask("GET", "/api/v1" + operation.path, authorization=f"Bearer {self.key}")
+            query = f"?scenario={self.dynamic.id}" if operation.name == "advisePool" else ""
+            answer = await self.ask("GET", f"/api/v1{operation.path}{query}", authorization=f"Bearer {self.key}")
             msgspec.json.decode(answer.body, type=operation.answer)
 
 

@@ -4,9 +4,10 @@ import csv
 import io
 import re
 
+from calltrack.events.webhooks import Attempt, Settled
 from calltrack.testing.store_contract import LADDER, call_record
 from calltrack.tracking.bindings import Binding
-from calltrack.tracking.model import Attribution, Candidate, LadderStep, MediaFigures
+from calltrack.tracking.model import Attribution, Candidate, LadderStep, Lease, MediaFigures
 from calltrack.web.services import TestCallOutcome
 
 from tests.web.browsing import PageTestCase, text_of
@@ -377,3 +378,51 @@ class LiveTests(PageTestCase):
         await self.stores.access.remove_sessions(person=1)
         await gone.addTimeout(5, reactor)
         self.assertEqual(live._open, 0)
+
+
+class WebhookPageTests(PageTestCase):
+    async def test_webhook_is_added_tried_sent_again_and_removed(self):
+        visitor = await self.logged_in()
+        home = f"/projects/{self.project.id}/webhooks"
+        self.assertIn("No webhook yet", text_of((await visitor.get(home)).text))
+        refused = await visitor.post(home, {"url": "nothing", "format": "roistat"})
+        self.assertEqual(refused.status, 422)
+        self.assertIn('id="e-url"', refused.text)
+        page = await visitor.post(home, {"url": "https://crm.example/hook", "events": "call.ended", "format": "roistat"})
+        self.assertIn("whsec_", page.text)
+        ((webhook, _),) = await self.services.webhooks.list(self.project.id)
+        self.assertNotIn("whsec_", (await visitor.get(home)).text)
+        told = (await visitor.post(f"{home}/{webhook.id}/test")).json
+        self.assertTrue(told["ok"], told)
+        await visitor.get(home)
+        self.assertEqual((await visitor.post(f"{home}/{webhook.id}/again", {"event": "a.ended"})).headers["location"], f"{home}?done=sent")
+        await visitor.get(home)
+        await visitor.post(f"{home}/{webhook.id}/remove")
+        self.assertEqual(await self.services.webhooks.list(self.project.id), [])
+
+    async def test_attempts_are_listed_with_what_was_sent_and_hostile_answers_as_text(self):
+        visitor = await self.logged_in()
+        hooks, hostile = self.services.webhooks, "<script>alert(1)</script>"
+        webhook = await hooks.add(self.project.id, "https://crm.example/hook")
+        attempt = Attempt(webhook=webhook.id, event="a.ended", type="call.ended", number=1, at=NOW, took=5, status=500, error="answered 500",
+                          url=webhook.url, request='{"id": "a"}', response=hostile)  # fmt: skip
+        await self.stores.webhooks.settle([Settled(webhook=webhook.id, seq=1, attempts=1, attempt=attempt)])
+        page = (await visitor.get(f"/projects/{self.project.id}/webhooks")).text
+        self.assertIn("answered 500", page)
+        self.assertNotIn(hostile, page)
+        self.assertIn("Send again", page)
+
+
+class PoolPageTests(PageTestCase):
+    async def test_numbers_page_says_how_many_a_dynamic_scenario_needs(self):
+        visitor = await self.logged_in()
+        scenario = await self.services.catalog.add_scenario("Everybody", self.project.id, "", ("account",))
+        await self.services.catalog.add_number("11231234570", self.project.id, scenario.id)
+        home = f"/projects/{self.project.id}/numbers"
+        self.assertIn("Nobody has wanted", text_of((await visitor.get(home)).text))
+        leases = [Lease(number="11231234570", begun=NOW - 600_000 * n, ended=NOW - 600_000 * n + 300_000, project=self.project.id,
+                        scenario=scenario.id, visit=n, marker="m", confirmed=True) for n in range(1, 40)]  # fmt: skip
+        await self.stores.visits.write([], leases, leases, [])
+        told = text_of((await visitor.get(home)).text)
+        self.assertIn("39 visitors stayed", told)
+        self.assertIn("It has 1 numbers", told)

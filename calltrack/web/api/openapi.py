@@ -21,6 +21,9 @@ _TAGS = {
     "scenarios": "How numbers are shown and where their calls go.",
     "account": "The project's SIP account: phones and exchanges log in to it.",
     "calls": "Calls, their SIP messages, media figures and attribution; reports.",
+    "events": "What happens, as it happens.",
+    "visits": "Visitors' sessions on the sites, and the numbers that they need.",
+    "webhooks": "Addresses that events are posted to, and what became of each attempt.",
     "trunks": "The providers' SIP peers.",
 }
 _ABOUT = (

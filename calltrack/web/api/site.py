@@ -18,7 +18,7 @@ from werkzeug.exceptions import HTTPException
 from calltrack.access.model import Principal
 from calltrack.errors import CalltrackError, InvalidField
 from calltrack.tracking.targets import quoted
-from calltrack.web.api import account, calls, setup
+from calltrack.web.api import account, calls, setup, streams, visits, webhooks
 from calltrack.web.api.openapi import PREFIX, description, werkzeug_path
 from calltrack.web.api.operations import Asked, Operation
 from calltrack.web.api.problems import MEDIA_TYPE, Problem, not_json, of_error, of_value, problem
@@ -28,7 +28,14 @@ log = Logger()
 
 MAX_BODY = 65_536  # bytes
 
-OPERATIONS: tuple[Operation, ...] = (*setup.OPERATIONS, *account.OPERATIONS, *calls.OPERATIONS)
+OPERATIONS: tuple[Operation, ...] = (
+    *setup.OPERATIONS,
+    *account.OPERATIONS,
+    *calls.OPERATIONS,
+    *streams.OPERATIONS,
+    *visits.OPERATIONS,
+    *webhooks.OPERATIONS,
+)
 
 _DATE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}T")  # msgspec would read plain digits as seconds
 _REALM = b'Bearer realm="calltrack"'

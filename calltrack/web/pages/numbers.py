@@ -16,11 +16,15 @@ async def _list(view: View, values: dict[str, str], errors: dict[str, str]) -> b
     assert view.project is not None
     catalog = view.services.catalog
     scenarios = await catalog.scenarios(view.project.id)
+    pools = view.services.pools
+    dynamic = [one for one in scenarios if one.kind == "dynamic"] if pools is not None else []
+    advice = [(one, await pools.of(one.id)) for one in dynamic] if pools is not None else []
     return view.render(
         "numbers.html",
         422 if errors else 200,
         numbers=await catalog.numbers(view.project.id),
         scenarios=[("", "–"), *((str(one.id), one.name) for one in scenarios)],
+        advice=advice,
         values=values,
         errors=errors,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from calltrack.web.pages import account, calls, entry, live, numbers, overview, persons, projects, scenarios, settings, system
+from calltrack.web.pages import account, calls, entry, live, numbers, overview, persons, projects, scenarios, settings, system, webhooks
 from calltrack.web.pages.site import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -14,6 +14,7 @@ ROUTES: tuple[Route, ...] = (
     *scenarios.ROUTES,
     *numbers.ROUTES,
     *account.ROUTES,
+    *webhooks.ROUTES,
     *settings.ROUTES,
     *persons.ROUTES,
     *system.ROUTES,

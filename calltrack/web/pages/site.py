@@ -34,7 +34,7 @@ class Route(NamedTuple):
     method: str
     path: str
     scope: str | None
-    work: Callable[[View], Awaitable[bytes]]
+    work: Callable[[View], Awaitable[Any]]  # bytes, or a resource that answers
 
 
 class Pages:
@@ -49,8 +49,8 @@ class Pages:
         app.handle_errors(HTTPException)(self._not_routed)
         self._files: dict[str, bytes] = {}
 
-    def _answering(self, route: Route) -> Callable[..., Awaitable[bytes]]:
-        async def answer(request: IRequest, **path: Any) -> bytes:
+    def _answering(self, route: Route) -> Callable[..., Awaitable[Any]]:
+        async def answer(request: IRequest, **path: Any) -> Any:
             gate.protect(request)
             view = self._view(request, path)
             try:
@@ -74,7 +74,7 @@ class Pages:
         secure = gate.is_secure(request, proxies)
         return View(request, self._services, Words(language), path, secure, self._services.client(request))
 
-    async def _answer(self, route: Route, view: View) -> bytes:
+    async def _answer(self, route: Route, view: View) -> Any:
         if gate.may_be_read(view.request, self._services.proxies):
             return view.render("insecure.html", 403)
         found = await self._services.people.session(gate.cookie(view.request, gate.SESSION) or "-")

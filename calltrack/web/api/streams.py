@@ -1,0 +1,101 @@
+"""Events as they happen, as server-sent events: an operation that answers its request itself. Knows the log of events; no
+rules."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.web.iweb import IRequest
+
+from calltrack.errors import InvalidField, StoreUnavailable
+from calltrack.events.model import TYPES
+from calltrack.web.api.operations import ID, Asked, Operation
+
+LOOK_EVERY = 0.5  # seconds
+STILL = 30  # looks without news, after which a line shows that the stream lives
+PAGE = 200
+MOST = 200  # streams at once
+
+
+class EventFilters(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events. `after`: the number of the last one that is known; without it, and without Last-Event-ID, only what
+    happens from now on."""
+
+    project: ID | None = None
+    type: tuple[str, ...] = ()
+    after: Annotated[int, Meta(ge=0, le=2**53)] | None = None
+
+
+class EventStream:
+    """One program that listens."""
+
+    open = 0  # streams, of this process
+
+    def __init__(self, asked: Asked, request: IRequest, project: int | None) -> None:
+        self._asked = asked
+        self._request = request
+        self._project = project
+        self._quiet = 0
+        self._looking = LoopingCall(self._look)
+        self._seq = 0
+
+    async def run(self) -> None:
+        """Until the program hangs up or its key opens nothing any more."""
+        events, request = self._asked.services.events, self._request
+        assert events is not None
+        last = request.getHeader(b"last-event-id") or b""
+        given = int(last) if last.isdigit() and len(last) < 16 else self._asked.query.after
+        self._seq = await events.last() if given is None else given
+        request.setHeader(b"content-type", b"text/event-stream")
+        request.write(b"retry: 3000\n\n")
+        request.notifyFinish().addBoth(self._stop)
+        EventStream.open += 1
+        try:
+            await self._looking.start(LOOK_EVERY)
+        finally:
+            EventStream.open -= 1
+
+    def _stop(self, _: Any) -> None:
+        if self._looking.running:
+            self._looking.stop()
+
+    def _look(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._tell())
+
+    async def _tell(self) -> None:
+        events, query = self._asked.services.events, self._asked.query
+        assert events is not None
+        try:
+            self._seq, found = await events.read(self._seq, PAGE, query.type, self._project)
+        except StoreUnavailable:
+            return  # the next look may see again
+        if not self._looking.running:
+            return
+        for one in found:
+            body = msgspec.json.encode(one.event)
+            self._request.write(b"id: %d\nevent: %b\ndata: %b\n\n" % (one.seq, one.event.type.encode(), body))
+        self._quiet = 0 if found else self._quiet + 1
+        if self._quiet >= STILL:
+            self._quiet = 0
+            self._request.write(b": still here\n\n")
+
+
+async def _events(asked: Asked, request: IRequest) -> bytes:
+    project = asked.project_or_all("calls:read", asked.query.project)
+    for name in asked.query.type:
+        if name not in TYPES:
+            raise InvalidField("type", f"{ascii(name)[:40]} is no event; allowed: {', '.join(sorted(TYPES))}")
+    if EventStream.open >= MOST:
+        raise StoreUnavailable("too many streams are open; try again later")
+    await EventStream(asked, request, project).run()
+    return b""
+
+
+OPERATIONS = (
+    Operation("GET", "/events", "streamEvents", "Events as they happen, as server-sent events; Last-Event-ID goes on "
+              "where a stream broke off", "events", "calls:read", _events, query=EventFilters, raw="text/event-stream"),
+)  # fmt: skip
