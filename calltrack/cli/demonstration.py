@@ -51,6 +51,8 @@ ports = [30000, 30199]
 url = "sqlite:{directory}/calltrack.db"
 [web]
 listen = "{engine}:{web}"
+[control]
+socket = "{control}"
 [[trunk]]
 name = "provider"
 sources = ["{provider}/32"]
@@ -131,7 +133,12 @@ class Demonstration:
         self._engine_host, provider, office = loopback_addresses(3)
         self.sip_port, web_port = free_port(self._engine_host), free_port(self._engine_host)
         text = _CONFIG.format(
-            engine=self._engine_host, sip=self.sip_port, web=web_port, directory=directory, provider=provider
+            engine=self._engine_host,
+            sip=self.sip_port,
+            web=web_port,
+            directory=directory,
+            provider=provider,
+            control=control_path(self.directory),
         )
         Path(self.config_path).write_text(text, "utf-8")
         self.health_url = f"http://{self._engine_host}:{web_port}/health"
@@ -293,6 +300,12 @@ class Demonstration:
 
 def _text(value: bytes | None) -> str:
     return (value or b"").decode("utf-8", "replace")
+
+
+def control_path(directory: Path) -> str:
+    """Where the engine is controlled: in its directory, unless that is longer than a socket's name may be."""
+    path = str(directory / "control")
+    return path if len(path.encode()) < 100 else f"/tmp/{directory.name}.control"
 
 
 def loopback_addresses(count: int) -> list[str]:
