@@ -65,4 +65,4 @@ def _print(renderable: Any) -> None:
     from rich.console import Console
 
     width = None if click.get_text_stream("stdout").isatty() else _PIPED
-    Console(width=width, highlight=False).print(renderable)
+    Console(width=width, highlight=False, markup=False, emoji=False).print(renderable)

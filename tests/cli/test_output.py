@@ -15,8 +15,8 @@ ROW = (
 
 
 class TableTests(SynchronousTestCase):
-    def printed(self, width):
-        """The lines of a table with one row, on a terminal of `width` columns, or in a pipe (0)."""
+    def printed(self, width, rows=(ROW,), nothing="nothing"):
+        """The lines of a table, on a terminal of `width` columns, or in a pipe (0)."""
         written = io.StringIO()
         real = rich.console.Console
         self.patch(
@@ -24,7 +24,7 @@ class TableTests(SynchronousTestCase):
             "Console",
             lambda **options: real(**{**options, "file": written, **({"width": width} if width else {})}),
         )
-        output.print_table(COLUMNS, [ROW], "nothing")
+        output.print_table(COLUMNS, rows, nothing)
         return written.getvalue().split("\n")
 
     def test_row_in_a_pipe_is_one_line(self):
@@ -34,6 +34,9 @@ class TableTests(SynchronousTestCase):
 
     def test_first_column_stays_whole_on_a_narrow_terminal(self):
         self.assertTrue(any(CALL in line for line in self.printed(100)))
+
+    def test_words_in_brackets_are_shown(self):
+        self.assertEqual(self.printed(100, (), "No [[trunk]] :bell:")[0], "No [[trunk]] :bell:")
 
     def test_nothing_is_cut_on_a_narrow_terminal(self):
         shown = "".join(self.printed(100))
