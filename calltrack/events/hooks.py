@@ -23,7 +23,7 @@ from calltrack.events.webhooks import (
     Attempt,
     Standing,
     Webhook,
-    check_events,
+    check_events_of_project,
     check_headers,
     check_secret,
     check_url,
@@ -67,7 +67,7 @@ class Webhooks:
             id=0,
             project=project,
             url=check_url(url),
-            events=check_events(events),
+            events=check_events_of_project(events),
             format=format,  # type: ignore[arg-type]
             headers=check_headers(headers),
             secret=check_secret(secret) if secret else new_secret(),

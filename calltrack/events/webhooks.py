@@ -18,6 +18,7 @@ Format = Literal["roistat", "events", "ga4", "template"]
 
 FORMATS = ("roistat", "events", "ga4", "template")
 DEFAULT_EVENTS = ("call.started", "call.ended")
+NOBODYS = tuple(name for name in TYPES if name.startswith(("trunk.", "target.")))  # events that are no project's
 MAX_URL = 2000
 MAX_HEADERS = 20
 SECRET_PREFIX = "whsec_"
@@ -127,6 +128,16 @@ def check_events(names: Iterable[str]) -> tuple[str, ...]:
             raise InvalidField("event", f"{ascii(name)[:60]} is none of {', '.join(TYPES)}, call.*, *")
         chosen.update(dict.fromkeys(found))
     return tuple(chosen) or DEFAULT_EVENTS
+
+
+def check_events_of_project(names: Iterable[str]) -> tuple[str, ...]:
+    """As `check_events`, without what is no project's: trunks and outside targets are the operator's. Raises
+    InvalidField when such a type is named."""
+    names = tuple(names)
+    for name in names:
+        if name in NOBODYS:
+            raise InvalidField("event", f"{name} is no project's; a [[sink]] in the configuration gets it")
+    return tuple(name for name in check_events(names) if name not in NOBODYS)
 
 
 def check_headers(lines: Iterable[str]) -> tuple[tuple[str, str], ...]:

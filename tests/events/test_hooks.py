@@ -14,7 +14,14 @@ from calltrack.events.payloads import VISIT_FIELDS, body_of, fields_of_visit
 from calltrack.events.posting import Answer, PostFailed
 from calltrack.events.signing import signature
 from calltrack.events.templates import render
-from calltrack.events.webhooks import Webhook, check_events, check_headers, check_url, published_webhook
+from calltrack.events.webhooks import (
+    Webhook,
+    check_events,
+    check_events_of_project,
+    check_headers,
+    check_url,
+    published_webhook,
+)
 from calltrack.storage.url import open_stores
 from calltrack.tracking.model import Project, Visit
 from tests.events.case import BEGAN_MS
@@ -161,6 +168,12 @@ class CheckTests(SynchronousTestCase):
         self.assertIn("trunk.down", check_events(["*"]))
         self.assertRaises(InvalidField, check_events, ["call.whistled"])
         self.assertRaises(InvalidField, check_events, ["x*"])
+
+    def test_events_of_trunks_are_no_projects(self):
+        error = self.assertRaises(InvalidField, check_events_of_project, ["call.ended", "trunk.down"])
+        self.assertIn("[[sink]]", error.message)
+        self.assertIn("account.registered", check_events_of_project(["*"]))
+        self.assertNotIn("trunk.down", check_events_of_project(["*"]))
 
     def test_headers_can_neither_inject_nor_replace_ours(self):
         self.assertEqual(check_headers(["X-A: b c", "Authorization:Bearer x"]), (("X-A", "b c"), ("Authorization", "Bearer x")))
