@@ -230,7 +230,7 @@ async def _on_trunk(
     from calltrack.cli.probe import ask_options
     from calltrack.tracking.targets import parse_sip_address
 
-    sources = f"calls come from {', '.join(map(str, trunk.sources))}" if trunk.sources else "outbound only"
+    sources = _sources_of(trunk)
     if not trunk.outbound:
         return Verdict("trunks", True, f"{trunk.name}: {sources}")
     try:
@@ -240,6 +240,16 @@ async def _on_trunk(
     except CalltrackError as error:
         return Verdict("trunks", False, f"{trunk.name}: {sources}; {trunk.outbound}: {error}")
     return Verdict("trunks", True, f"{trunk.name}: {sources}; {_hop(hop)} answers {status}")
+
+
+def _sources_of(trunk: TrunkSettings) -> str:
+    """Where a trunk's calls come from, in words."""
+    found = [f"calls come from {', '.join(map(str, trunk.sources))}"] if trunk.sources else []
+    if trunk.inbound_username:
+        found.append(f"calls must prove to be {trunk.inbound_username}")
+    if trunk.register:
+        found.append(f"registers as {trunk.aor or trunk.username}")
+    return ", ".join(found) or "outbound only"
 
 
 async def _together(verdicts: Iterable[Coroutine[Any, Any, Verdict]]) -> list[Verdict]:

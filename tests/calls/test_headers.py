@@ -1,10 +1,12 @@
 """What our own messages say of us: Server or User-Agent, Allow, Supported, Accept and their like stand in each message
 that needs them and in no other (RFC 3261 tables 2 and 3, sections 8.2, 11.2, 20; RFC 3262, 3311, 4028, 6086)."""
 
+from msgspec.structs import replace
+
 from calltrack.calls.settings import CallsSettings
 from calltrack.sip.session_timer import SessionSettings
-
-from tests.calls.case import ANSWER, OFFER, CallTestCase
+from calltrack.testing.engine import TRUNK, sip_target
+from tests.calls.case import ANSWER, OFFER, OFFICE, CallTestCase
 
 ALLOW = b"INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, PRACK"
 SUPPORTED = b"100rel, timer"
@@ -164,6 +166,31 @@ class ResponseTests(CallTestCase):
         self.trunk.bye()
         self.told(self.trunk.expect(200, "BYE"), PLAIN)
         self.office.respond(self.office.expect("BYE"), 200)
+
+    def test_transfer_that_is_allowed(self):
+        self.start(transfers=(sip_target(OFFICE),))
+        self.talk()
+        self.office.request("REFER", None, b"Refer-To: <sip:office@%b>" % OFFICE.encode())
+        accepted = self.office.expect(202)
+        ours = b"<sip:14155550100@192.0.2.1:5060>"
+        self.told(accepted, {**PLAIN, "contact": ours})
+        notify = self.office.expect("NOTIFY")
+        self.told(notify, {"contact": ours})
+        self.assertTrue(notify.get(b"event") and notify.get(b"subscription-state"))
+        self.office.respond(notify, 200)
+        talking, invite = self.office.dialog, self.office.expect("INVITE")
+        self.assertEqual(b", ".join(invite.all(b"allow")), b"REFER, " + ALLOW)
+        self.office.respond(invite, 486)
+        self.office.expect("ACK")
+        self.office.dialog = talking
+        self.office.respond(self.office.expect("NOTIFY"), 200)
+        self.hang_up()
+
+    def test_challenge_to_a_trunk_that_must_prove_itself(self):
+        self.expected_records = 0
+        self.start(trunks=(replace(TRUNK, inbound_username="their", inbound_password="word"),))
+        self.trunk.invite()
+        self.trunk.ack_failure(self.told(self.trunk.expect(401), PLAIN))
 
     def test_changes_within_a_call(self):
         self.start()

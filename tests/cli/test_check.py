@@ -207,7 +207,8 @@ class TrunkVerdictTests(TestCase):
         trunks = config.load(
             "[[trunk]]\nname = 'in'\nsources = ['192.0.2.0/24']\n"
             f"[[trunk]]\nname = 'out'\noutbound = 'sip:127.0.0.1:{peer.getHost().port}'\n"
-            "[[trunk]]\nname = 'gone'\noutbound = 'sip:nosuch.invalid'\n"
+            "[[trunk]]\nname = 'gone'\noutbound = 'sip:nosuch.invalid'\nregister = true\nusername = 'u'\npassword = 'p'\n"
+            "[[trunk]]\nname = 'roaming'\ninbound_username = 'their'\ninbound_password = 'p'\n"
         ).trunks
 
         def resolve(host, port, transport):
@@ -216,6 +217,7 @@ class TrunkVerdictTests(TestCase):
             )
 
         verdicts = await check.on_trunks(trunks, resolve, reactor)
-        self.assertEqual([verdict.good for verdict in verdicts], [True, True, False])
-        for verdict, words in zip(verdicts, ("192.0.2.0/24", "answers 200 OK", "no such name")):
+        self.assertEqual([verdict.good for verdict in verdicts], [True, True, False, True])
+        for verdict, words in zip(verdicts, ("192.0.2.0/24", "answers 200 OK", "no such name", "prove to be their")):
             self.assertIn(words, verdict.words)
+        self.assertIn("registers as u;", verdicts[2].words)
