@@ -117,6 +117,19 @@ class RecordingTests(InteropTestCase):
         left, right = self.sound(recording["name"])
         self.assertLess(abs(len(right) / audio.RATE - recording["seconds"]), 0.001)
 
+    async def test_engine_that_is_stopped_in_a_call_finishes_its_file_and_its_record(self):
+        caller, office = await self.talk()
+        await task.deferLater(reactor, TALK)
+        self.engine.signal("TERM")
+        await self.engine.end(20)
+        await self.start_engine()
+        record = await self.recorded("complete")
+        self.assertEqual((record["hangup"], record["reason"]), ("engine", "engine-stop"))
+        left, right = self.sound(record["recording"]["name"])
+        self.assertLess(abs(len(left) / audio.RATE - record["answer_duration"]), CLOSE)
+        for phone in (caller, office):
+            phone.signal("KILL")
+
     async def test_opus_is_kept_as_a_capture_that_wireshark_plays(self):
         if not os.path.exists(os.path.join(MODULES, "opus.so")):
             raise SkipTest("baresip has no opus module: apt-get install baresip-core")
