@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, Callable
 
 import click
 
 from calltrack.cli.environment import Environment
 from calltrack.cli.output import print_json
 from calltrack.errors import CalltrackError, NoSuchObject
+from calltrack.recording import files
 from calltrack.tracing import contents, export, segments
 from calltrack.tracing.message import Traced
 from calltrack.tracking.model import CallRecord, LadderStep
 from calltrack.tracking.published import iso_time
+
+
+if TYPE_CHECKING:
+    from calltrack.storage.url import Stores
 
 
 class Unwritable(CalltrackError):
@@ -30,6 +35,23 @@ def messages_of(environment: Environment, traces: str, record: CallRecord) -> li
         return segments.read(directory, record.id, record.created, until)
     except OSError as problem:
         raise NoSuchObject(f"the SIP messages cannot be read: {problem}") from None
+
+
+def files_of(environment: Environment, stores: Stores) -> Callable[[CallRecord], None]:
+    """A function that deletes what a call left in files: its sound and its SIP messages."""
+    settings = environment.settings
+    recordings = settings.recording.directory or stores.recordings_path
+    traces = settings.trace.directory or stores.traces_path
+
+    def delete(record: CallRecord) -> None:
+        try:
+            if record.recording:
+                files.delete(recordings, record.recording.name, record.recording.capture)
+            segments.erase(traces, record.id, record.created, record.ended or round(time.time() * 1000))
+        except OSError as problem:
+            raise Unwritable(f"the files of call {record.id} cannot be deleted: {problem}") from None
+
+    return delete
 
 
 def demanded(environment: Environment, messages: list[Traced], record: CallRecord) -> list[Traced]:

@@ -94,14 +94,18 @@ def marker(environment: Environment, page: str, project: int | None, referrer: s
 @click.pass_obj
 def erase(environment: Environment, caller: str, yes: bool, as_json: bool) -> None:
     """Erase what says who a caller is: the number in the records of their calls, and the address, browser, pages and
-    search words of the visits that these calls belong to. What was counted, such as markers and times, stays."""
+    search words of the visits that these calls belong to; the recordings and SIP messages of the calls are deleted. What
+    was counted, such as markers and times, stays."""
+    from calltrack.cli.traces import files_of
     from calltrack.tracking.erasing import erase_caller
     from calltrack.tracking.numbers import normalise
 
     digits = normalise(caller, environment.country, "caller")
     if not yes:
         click.confirm(f"Erase what is kept of {digits}? That cannot be undone", abort=True, err=True)
-    erased = environment.with_stores(lambda stores: erase_caller(stores.records, stores.visits, digits))
+    erased = environment.with_stores(
+        lambda stores: erase_caller(stores.records, stores.visits, digits, files_of(environment, stores))
+    )
     if not erased.calls:
         raise InvalidField("caller", f"{digits} has called nobody")
     if as_json:

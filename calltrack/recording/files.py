@@ -164,6 +164,15 @@ def _finish(path: str) -> bool:
         return not empty
 
 
+def delete(directory: str, *names: str) -> None:
+    """Delete recordings by name; names of none, and what is gone already, are passed over. Raises OSError."""
+    for name in names:
+        try:
+            os.unlink(path_of(directory, name))
+        except (FileNotFoundError, ValueError):
+            continue
+
+
 def expire(directory: str, days: float, now_ms: int) -> list[str]:
     """Delete what was begun more than `days` days before, a day at a time; the names that are gone. Raises OSError."""
     last = datetime.fromtimestamp(now_ms / 1000, timezone.utc) - timedelta(days=days + 1)

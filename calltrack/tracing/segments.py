@@ -115,15 +115,41 @@ def read(directory: str, call: str, since_ms: int, until_ms: int) -> list[Traced
     return found
 
 
+def erase(directory: str, call: str, since_ms: int, until_ms: int) -> int:
+    """Overwrite the messages of a call, of which there are so many. As `read`."""
+    count = 0
+    for began, path in _files(directory):
+        if not since_ms - BEFORE - _LONGEST <= began <= until_ms + AFTER:
+            continue
+        try:
+            with open(path, "r+b") as file:
+                status = os.fstat(file.fileno())
+                for start, end, _ in list(_places(file.read(), call)):
+                    file.seek(start)
+                    file.write(bytes(end - start))
+                    count += 1
+                file.flush()
+                os.utime(file.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))  # its age stays
+        except FileNotFoundError:
+            continue  # deleted meanwhile
+    return count
+
+
 def _find(content: bytes, call: str) -> Iterator[Traced]:
+    for _, _, message in _places(content, call):
+        yield message
+
+
+def _places(content: bytes, call: str) -> Iterator[tuple[int, int, Traced]]:
+    """Each message of a call in a file, and from where to where it stands there."""
     start = len(_MAGIC)
     key = content[start : start + _KEY]
     if not content.startswith(_MAGIC) or len(key) < _KEY or not 0 < len(call) <= _CALL:
         return
     mark = key + call.encode().ljust(_CALL)
-    at = content.find(mark, start + _KEY)
-    while at >= 0:
-        at += len(mark)
+    begin = content.find(mark, start + _KEY)
+    while begin >= 0:
+        at = begin + len(mark)
         if at + _HEAD.size > len(content):
             return
         at_us, sent, place, size = _HEAD.unpack_from(content, at)
@@ -133,8 +159,9 @@ def _find(content: bytes, call: str) -> Iterator[Traced]:
             return  # was being written
         side, transport, *hosts = content[at : at + place].decode().split(" ")
         local, remote = (hosts[0], int(hosts[1])), (hosts[2], int(hosts[3]))
-        yield Traced(call, side, at_us, bool(sent), transport, local, remote, content[at + place : end])
-        at = content.find(mark, end)
+        message = Traced(call, side, at_us, bool(sent), transport, local, remote, content[at + place : end])
+        yield begin, end, message
+        begin = content.find(mark, end)
 
 
 def _files(directory: str) -> list[tuple[int, str]]:

@@ -1,6 +1,7 @@
 """Dynamic scenarios, numbers from a file, and visits on the command line."""
 
 import json
+import os
 import sqlite3
 import time
 from contextlib import closing
@@ -11,7 +12,8 @@ from twisted.internet import reactor
 from calltrack.storage.url import open_stores
 from calltrack.testing.store_contract import call_record
 from calltrack.testing.visit_contract import AT, lease, visit
-from calltrack.tracking.model import Attribution, Miss
+from calltrack.tracing import segments
+from calltrack.tracking.model import Attribution, Miss, Recording
 from tests.cli.test_commands import CommandTestCase
 
 
@@ -149,6 +151,28 @@ class VisitCommandTests(CommandTestCase):
         self.assertTrue(events)
         self.assertNotIn("74951234567", str(events))
         self.assertIn("has called nobody", await self.refused("visit", "erase", "--caller", "74951234567", "--yes"))
+
+
+    async def test_erased_callers_recordings_and_sip_messages_are_deleted_too(self):
+        await self.visits()
+        sound = f"{self.database}-recordings/2026-11-23/a.wav"
+        os.makedirs(os.path.dirname(sound))
+        with open(sound, "wb") as file:
+            file.write(b"a voice")
+        kept = Recording(name="2026-11-23/a.wav", state="complete", seconds=1.0)
+        record = call_record("a", caller="74951234567", status="ANSWER", attribution=Attribution(visit=1, marker="m"), recording=kept)
+        await self.write_calls(record)
+        traces = f"{self.database}-traces"
+        writer = segments.Segments(traces, 32_000_000)
+        about = segments.about("a", "caller", "udp", ("192.0.2.1", 5060), ("198.51.100.7", 5060))
+        writer.write([(about, record.created * 1000, False, b"INVITE from 74951234567")], record.created)
+        writer.close()
+        self.assertIn("74951234567", (await self.run_command("call", "show", "a", "--sip"))[0])
+        await self.json("visit", "erase", "--caller", "74951234567", "--yes")
+        self.assertFalse(os.path.exists(sound))
+        self.assertEqual(segments.read(traces, "a", record.created, record.created), [])
+        recording = (await self.json("call", "show", "a"))["recording"]
+        self.assertEqual((recording["state"], recording["reason"], recording["name"]), ("deleted", "the caller was erased", ""))
 
 
 class PoolCommandTests(CommandTestCase):

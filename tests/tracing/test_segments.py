@@ -52,6 +52,16 @@ class SegmentTests(SegmentCase):
         self.assertEqual(len(self.found(OTHER)), 2)
         self.assertEqual(self.found("nobody"), [])
 
+    def test_erased_call_is_found_no_more_and_others_are(self):
+        self.write([message(data=b"secret of one"), message(OTHER), message(data=b"secret of one")])
+        self.assertEqual(segments.erase(self.directory, ONE, MS, MS), 2)
+        self.assertEqual((self.found(), len(self.found(OTHER))), ([], 1))
+        [name] = os.listdir(self.directory)
+        with open(os.path.join(self.directory, name), "rb") as file:
+            self.assertNotIn(b"secret of one", file.read())
+        self.write([message(data=b"later")])
+        self.assertEqual([one.data for one in self.found()], [b"later"])
+
     def test_files_are_for_their_owner_alone(self):
         self.write([message()], MS)
         [name] = os.listdir(self.directory)
