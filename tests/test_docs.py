@@ -22,6 +22,7 @@ DOCUMENTS = (
     "docs/accounts.md",
     "docs/architecture.md",
     "docs/api.md",
+    "docs/page.md",
     "docs/recording.md",
     "docs/rtpengine.md",
     "docs/webhooks.md",

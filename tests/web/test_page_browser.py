@@ -189,12 +189,13 @@ class AccessibilityTests(PageBrowserTestCase):
         await catalog.add_number(NUMBER, project.id, scenario.id)
         await fill(self.service.stores, project.id, scenario, NUMBER, services.wall_ms())
         await catalog.add_project("Empty")
+        await services.webhooks.add(project.id, "https://crm.example/hook")
         person = await services.people.add("maria", (Grant(project=None, role="owner"),))
         calls = await self.service.stores.records.list(limit=1)
         home = f"/projects/{project.id}"
         inside = (home, f"{home}/calls", f"{home}/calls?from=x", f"{home}/calls/{calls[0].id}", f"{home}/live", f"{home}/scenarios",
                   f"{home}/scenarios/{scenario.id}", f"{home}/scenarios/{scenario.id}/forwarding", f"{home}/scenarios/new",
-                  f"{home}/numbers", f"{home}/account", f"{home}/settings", "/projects/2", "/projects/2/calls", "/projects/new",
+                  f"{home}/numbers", f"{home}/webhooks", f"{home}/account", f"{home}/settings", "/projects/2", "/projects/2/calls", "/projects/new",
                   "/people", "/audit", "/me", "/system", "/developers")  # fmt: skip
         with open(AXE, encoding="utf-8") as file:
             self.axe = file.read()

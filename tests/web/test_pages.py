@@ -7,7 +7,7 @@ import re
 from calltrack.events.webhooks import Attempt, Settled
 from calltrack.testing.store_contract import LADDER, call_record
 from calltrack.tracking.bindings import Binding
-from calltrack.tracking.model import Attribution, Candidate, LadderStep, Lease, MediaFigures
+from calltrack.tracking.model import Attribution, Candidate, LadderStep, Lease, MediaFigures, Visit
 from calltrack.web.services import TestCallOutcome
 
 from tests.web.browsing import PageTestCase, text_of
@@ -281,6 +281,14 @@ class ReadingTests(PageTestCase):
         told = text_of((await self.visitor.get(f"{self.home}/calls/good")).text)
         for words in ("It was answered", "The caller hung up.", "was shown to this visitor alone", "Visit 7.", "lease ended 240 s before", "INVITE · SDP", "Both sides sent sound."):
             self.assertIn(words, told)
+
+    async def test_call_shows_the_visit_that_it_belongs_to_and_its_text_as_text(self):
+        visit = Visit(project=self.project.id, number=7, secret="x", started=NOW - 9000, marker="direct_search_1", landing_page="https://shop.example/?q=<b>",
+                      referrer=HOSTILE, utm={"utm_source": HOSTILE}, user_agent=HOSTILE)  # fmt: skip
+        await self.stores.visits.write([visit], [], [], [])
+        page = (await self.visitor.get(f"{self.home}/calls/good")).text
+        self.assertIn("https://shop.example/?q=&lt;b&gt;", page)
+        self.assertNotIn("<img src=x", page)
 
     async def test_call_of_another_project_does_not_exist_here(self):
         self.assertEqual((await self.visitor.get(f"{self.home}/calls/elsewhere")).status, 404)

@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from calltrack.errors import InvalidField
-from calltrack.tracking.model import CallRecord
+from calltrack.errors import InvalidField, NoSuchObject
+from calltrack.tracking.model import CallRecord, Visit
 from calltrack.tracking.numbers import normalise
 from calltrack.tracking.published import iso_time
 from calltrack.tracking.search import MISSED, CallQuery
@@ -127,6 +127,7 @@ async def call(view: View) -> bytes:
     return view.render(
         "call.html",
         call=record,
+        visit=await _visit(view, record),
         story=telling.story(record, view.words),
         attribution=telling.attribution(record, view.words),
         verdict=telling.verdict(record, view.words),
@@ -142,6 +143,16 @@ async def recording(view: View) -> bytes:
     assert view.project is not None
     record = await view.services.calls.call(view.path["call"], view.project.id)
     return await recordings.sent(view.services, view.request, record, view.given("file") == "capture")
+
+
+async def _visit(view: View, record: CallRecord) -> Visit | None:
+    """The visit that a call belongs to, as long as it is kept."""
+    if record.attribution.visit is None or record.project is None or view.services.visits is None:
+        return None
+    try:
+        return await view.services.visits.get(record.project, record.attribution.visit)
+    except NoSuchObject:
+        return None
 
 
 ROUTES = (
