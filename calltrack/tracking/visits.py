@@ -78,6 +78,7 @@ class Visits:
         self._loaded: set[str] = set()  # numbers whose history is in memory
         self._wanted: tuple[list[Project], list[Scenario], list[Number]] | None = None
         self._loading = False
+        self._away = False  # the store did not answer for the history
         self._waiting: list[Deferred[None]] = []  # for the end of loading
         self._fallbacks: frozenset[str] = frozenset()
         self._projects: dict[int | None, int] = {}  # by scenario
@@ -124,15 +125,8 @@ class Visits:
                 projects, scenarios, numbers = self._wanted
                 dynamic = {scenario.id for scenario in scenarios if scenario.kind == "dynamic"}
                 unread = [n.number for n in numbers if n.scenario in dynamic and n.number not in self._loaded]
-                leases: list[Lease] = []
-                if unread:
-                    try:
-                        leases = await self._store.history(unread, KEPT)
-                    except StoreUnavailable as error:
-                        log.error("the history of leases cannot be read, visits wait: {error}", error=error)
-                        await self._pause(RETRY)
-                        continue
-                if self._wanted[2] is not numbers:
+                leases = await self._history(unread) if unread else []
+                if leases is None or self._wanted[2] is not numbers:
                     continue  # the catalog has changed meanwhile
                 self._wanted = None
                 self._pools.follow(scenarios, numbers)
@@ -147,6 +141,23 @@ class Visits:
             waiting, self._waiting = self._waiting, []
             for one in waiting:
                 one.callback(None)
+
+    async def _history(self, numbers: list[str]) -> list[Lease] | None:
+        """The leases of `numbers`, or None after a while when the store does not answer."""
+        try:
+            leases = await self._store.history(numbers, KEPT)
+        except Exception as error:
+            if not self._away and isinstance(error, StoreUnavailable):
+                log.error("the history of leases cannot be read, visits wait: {error}", error=error)
+            elif not self._away:
+                log.failure("the history of leases cannot be read, visits wait")
+            self._away = True
+            await self._pause(RETRY)
+            return None
+        if self._away:
+            self._away = False
+            log.info("the history of leases can be read again")
+        return leases
 
     def _pause(self, seconds: float) -> Deferred[None]:
         pause: Deferred[None] = Deferred()

@@ -251,9 +251,12 @@ class DurabilityTests(SynchronousTestCase):
     def test_history_is_asked_for_until_the_store_is_there(self):
         shop = Shop(self)
         shop.arrive()
-        read, shop.store.history = shop.store.history, lambda numbers, each: fail(StoreUnavailable("locked"))
-        shop.restart()
-        shop.clock.advance(1.1)
+        read = shop.store.history
+        for error in (StoreUnavailable("locked"), ZeroDivisionError()):
+            shop.store.history = lambda numbers, each: fail(error)
+            shop.restart()
+            shop.clock.advance(1.1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.failureResultOf(shop.asked(), StoreUnavailable)
         shop.store.history = read
         shop.clock.advance(1.1)
