@@ -53,13 +53,17 @@ class IAccessStore(Interface):
         """Delete sessions: of a person, the one with this id, or those that expire before an instant. Fires with None."""
 
     def add_link(link):
-        """Store a `Link`; a link with purpose "set-up" takes the place of any other of that kind. Fires with None."""
+        """Store a `Link`; it takes the place of any other with its purpose for the same person (of "set-up": for nobody).
+        Fires with None."""
 
     def link(link: str):
         """Fires with the `Link` with this id, or None."""
 
     def take_link(link: str):
         """Fires with the `Link` with this id and deletes it, so that it is given once; or with None."""
+
+    def remove_links(person: int):
+        """Delete the `Link`s of a person; fires with None."""
 
     def note(entry):
         """Append an `AuditEntry`, its id to be assigned. Fires with None."""

@@ -16,6 +16,7 @@ from calltrack.access.passwords import Passwords, check_password
 from calltrack.errors import InvalidField, NoSuchObject, NotAllowed
 from calltrack.access.interfaces import IAccessStore
 from calltrack.tracking.targets import quoted
+from calltrack.tracking.visit_limits import neighbourhood
 
 IDLE = 12 * 3600_000  # milliseconds without a request that end a session
 LONGEST = 14 * 24 * 3600_000  # milliseconds that a session lasts at most
@@ -64,10 +65,10 @@ class People:
         Raises InvalidField, NotAllowed."""
         name = _checked_name(name)
         check_password(password, name)
-        kept = await self._passwords.hashed(password)
-        link = await self._store.link(hashed(secret))
-        if link is None or link.purpose != "set-up" or link.expires <= self._wall_ms():
+        link = await self.link_of(secret)
+        if link is None or link.purpose != "set-up":  # before anything that costs: anybody may ask
             raise NotAllowed("this set-up link does not work any more; the service prints a new one when it starts")
+        kept = await self._passwords.hashed(password)
         everything = (Grant(project=None, role="owner"),)
         person = Person(id=0, name=name, grants=everything, password=kept, created=self._wall_ms())
         added = await self._store.add_person(person, first=True)
@@ -128,8 +129,8 @@ class People:
     # Passwords and links
 
     async def link(self, person: int, purpose: Any = "password", who: str = "command line") -> str:
-        """The secret of a link by which a person chooses a password, or with "enter" is logged in. Raises
-        NoSuchObject."""
+        """The secret of a link by which a person chooses a password, or with "enter" is logged in; each one puts an
+        end to the one before of its kind. Raises NoSuchObject."""
         known = await self.person(person)
         secret = new_secret(24)
         expires = self._wall_ms() + LINK_LIFE
@@ -168,16 +169,17 @@ class People:
         """Set another password, knowing the old one; every session of the person ends. Raises InvalidField,
         TooManyTries."""
         known = await self.person(person)
-        self._slow_down(f"name {known.name}")
+        self._count_try(f"name {known.name}")
         if not await self._passwords.right(known.password, old):
-            self._guard.failed(f"name {known.name}")
             raise InvalidField("old_password", "is wrong")
+        self._guard.succeeded(f"name {known.name}")
         check_password(new, known.name)
         return await self._with_password(known, await self._passwords.hashed(new))
 
     async def _with_password(self, person: Person, kept: str) -> Person:
         changed = await self._store.replace_person(replace(person, password=kept))
         await self._store.remove_sessions(person=person.id)
+        await self._store.remove_links(person=person.id)
         await self.note(person.name, "password.changed")
         return changed
 
@@ -186,11 +188,11 @@ class People:
     async def log_in(self, name: str, password: str, address: str, browser: str) -> tuple[Session, str]:
         """A new session and what its cookie holds. Raises WrongPassword, TooManyTries."""
         name = name.strip(" ").lower()[:100]
-        asking = (f"address {address}", f"name {name}")
+        asking = (f"address {neighbourhood(address)}", f"name {name}")
         self._slow_down(*asking)
         person = next((one for one in await self._store.people() if one.name == name), None)
+        self._count_try(*asking)
         if not await self._passwords.right(person.password if person is not None else "", password) or person is None:
-            self._guard.failed(*asking)
             await self.note(name if person is not None else "nobody", "log-in.refused", address=address)
             raise WrongPassword("the name or the password is wrong")
         self._guard.succeeded(*asking)
@@ -198,6 +200,11 @@ class People:
             person = await self._store.replace_person(replace(person, password=await self._passwords.hashed(password)))
         await self.note(person.name, "log-in", address=address)
         return await self.begin(person, address, browser)
+
+    def _count_try(self, *whoever: str) -> None:
+        """Counts as a failure until it has succeeded: those that come meanwhile must not be free."""
+        self._slow_down(*whoever)
+        self._guard.failed(*whoever)
 
     def _slow_down(self, *whoever: str) -> None:
         wait = self._guard.wait(*whoever)

@@ -77,8 +77,8 @@ class MemoryAccess:
         return succeed(None)
 
     def add_link(self, link: Link) -> Deferred[None]:
-        if link.purpose == "set-up":
-            self._links = {key: one for key, one in self._links.items() if one.purpose != "set-up"}
+        same = (link.purpose, link.person)
+        self._links = {key: one for key, one in self._links.items() if (one.purpose, one.person) != same}
         self._links[link.id] = link
         return succeed(None)
 
@@ -87,6 +87,10 @@ class MemoryAccess:
 
     def take_link(self, link: str) -> Deferred[Link | None]:
         return succeed(self._links.pop(link, None))
+
+    def remove_links(self, person: int) -> Deferred[None]:
+        self._links = {key: one for key, one in self._links.items() if one.person != person}
+        return succeed(None)
 
     def note(self, entry: AuditEntry) -> Deferred[None]:
         self._audit.append(replace(entry, id=len(self._audit) + 1))

@@ -80,6 +80,11 @@ class SQLiteAccess:
     def take_link(self, link: str) -> Deferred[Link | None]:
         return self._database.write(_take_link, link)
 
+    def remove_links(self, person: int) -> Deferred[None]:
+        return self._database.write(
+            _execute, "DELETE FROM one_time_link WHERE json_extract(value, '$.person') = ?", person
+        )
+
     def note(self, entry: AuditEntry) -> Deferred[None]:
         return self._database.write(
             _execute, "INSERT INTO audit (project, value) VALUES (?, ?)", entry.project, _json(entry)
@@ -172,8 +177,8 @@ def _remove_sessions(cursor: sqlite3.Cursor, person: int | None, session: str | 
 
 
 def _add_link(cursor: sqlite3.Cursor, link: Link) -> None:
-    if link.purpose == "set-up":
-        cursor.execute("DELETE FROM one_time_link WHERE json_extract(value, '$.purpose') = 'set-up'")
+    same = "json_extract(value, '$.purpose') = ? AND json_extract(value, '$.person') IS ?"
+    cursor.execute(f"DELETE FROM one_time_link WHERE {same}", (link.purpose, link.person))
     cursor.execute("INSERT INTO one_time_link VALUES (?, ?, ?)", (link.id, link.expires, _json(link)))
 
 

@@ -101,6 +101,21 @@ class AccessStoreContract:
         self.assertEqual(await store.take_link(link="x"), link)
         self.assertEqual((await store.take_link(link="x"), await store.link(link="x")), (None, None))
 
+    async def test_new_link_of_a_person_ends_the_one_before_of_its_kind(self) -> None:
+        store, _ = await self.make_access()
+        for name, purpose, person in (("a", "password", 1), ("b", "enter", 1), ("c", "password", 2), ("d", "password", 1)):
+            await store.add_link(link=Link(id=name, purpose=purpose, person=person, expires=9))
+        left = [name for name in "abcd" if await store.link(link=name) is not None]
+        self.assertEqual(left, ["b", "c", "d"])
+
+    async def test_links_of_a_person_are_removed_and_no_others(self) -> None:
+        store, _ = await self.make_access()
+        for name, purpose, person in (("a", "password", 1), ("b", "enter", 1), ("c", "password", 2), ("d", "set-up", None)):
+            await store.add_link(link=Link(id=name, purpose=purpose, person=person, expires=9))
+        await store.remove_links(person=1)
+        left = [name for name in "abcd" if await store.link(link=name) is not None]
+        self.assertEqual(left, ["c", "d"])
+
     async def test_new_set_up_link_ends_the_one_before_and_no_other(self) -> None:
         store, _ = await self.make_access()
         for name, purpose in (("a", "password"), ("b", "set-up"), ("c", "set-up")):

@@ -2,7 +2,11 @@
 
 import re
 
+from twisted.internet.defer import Deferred, DeferredList
+
 from calltrack.access.model import hashed
+from calltrack.access.people import TooManyTries, WrongPassword
+from calltrack.errors import NotAllowed
 
 from tests.web.browsing import PASSWORD, PageTestCase, Visitor, text_of
 
@@ -32,6 +36,13 @@ class SetUpTests(PageTestCase):
             self.assertEqual((await Visitor(self).get(f"/set-up?token={secret}")).status, 403)
         self.clock.advance(73 * 3600)
         self.assertEqual((await Visitor(self).get(f"/set-up?token={second}")).status, 403)
+
+    async def test_nobody_without_the_link_has_passwords_hashed(self):
+        hashes = []
+        self.patch(self.services.people._passwords, "hashed", hashes.append)
+        set_up = Deferred.fromCoroutine(self.services.people.set_up("nonsense", "maria", PASSWORD))
+        await self.assertFailure(set_up, NotAllowed)
+        self.assertEqual(hashes, [])
 
     async def test_bad_name_and_password_are_refused_beside_their_fields(self):
         secret = await self.services.people.set_up_link()
@@ -125,6 +136,21 @@ class LogInTests(PageTestCase):
         self.clock.advance(3)
         self.assertEqual((await visitor.post("/log-in", {"name": "maria", "password": PASSWORD})).status, 303)
 
+    async def test_guesses_that_come_at_once_are_counted_before_the_first_is_judged(self):
+        await self.person("maria", "owner")
+        people = self.services.people
+        guesses = [Deferred.fromCoroutine(people.log_in("maria", f"guess {n}", f"192.0.2.{n}", "")) for n in range(20)]
+        outcomes = [failure.type for _, failure in await DeferredList(guesses, consumeErrors=True)]
+        self.assertEqual((outcomes.count(WrongPassword), outcomes.count(TooManyTries)), (5, 15))
+
+    async def test_addresses_of_one_ipv6_network_are_slowed_down_as_one(self):
+        people = self.services.people
+        for number in range(5):
+            guess = Deferred.fromCoroutine(people.log_in(f"name{number}", "wrong", f"2001:db8::{number}", ""))
+            await self.assertFailure(guess, WrongPassword)
+        guess = Deferred.fromCoroutine(people.log_in("another", "wrong", "2001:db8::ffff", ""))
+        await self.assertFailure(guess, TooManyTries)
+
     async def test_idle_session_ends_and_a_used_one_lasts(self):
         visitor = await self.logged_in()
         for _ in range(3):
@@ -163,6 +189,22 @@ class LogInTests(PageTestCase):
         self.assertEqual(answer.status, 303)
         self.assertEqual((await visitor.get("/me")).status, 303)
         self.assertEqual((await other.get("/me")).status, 200)
+
+    async def test_changed_password_ends_every_link(self):
+        person = await self.person("maria", "owner")
+        people = self.services.people
+        links = [await people.link(person.id, "enter"), await people.link(person.id)]
+        await people.change_password(person.id, PASSWORD, "another sentence entirely")
+        self.assertEqual([await people.link_of(link) for link in links], [None, None])
+
+    async def test_new_link_ends_the_one_before(self):
+        maria, ivan = [await self.person(name, "owner") for name in ("maria", "ivan")]
+        people = self.services.people
+        first, of_ivan, enter = await people.link(maria.id), await people.link(ivan.id), await people.link(maria.id, "enter")
+        second = await people.link(maria.id)
+        self.assertIsNone(await people.link_of(first))
+        for link in (second, of_ivan, enter):
+            self.assertIsNotNone(await people.link_of(link))
 
     async def test_log_ins_and_refusals_are_in_the_log_of_changes(self):
         visitor = await self.logged_in()
