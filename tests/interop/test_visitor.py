@@ -20,6 +20,8 @@ OLD_TEXT = "Call +1 999 000 00 00 today"
 
 
 class VisitorTestCase(InteropTestCase):
+    timeout = 180
+
     async def open_shop(self, *scenario: str) -> None:
         """An engine with a project whose pages show `POOL`, a shop, and its key in the page."""
         self.pages = ShopPages("")

@@ -55,7 +55,7 @@ class Browser:
                 assert child.status is None, child.output
                 return False
 
-        await eventually(up, "chromedriver answers", 20)
+        await eventually(up, "chromedriver answers", 60)
         names = {**(hosts or {}), "*.example": HOST}
         rules = ", ".join(f"MAP {name} {address}" for name, address in names.items()) + ", MAP * ~NOTFOUND"
         profile = os.path.join(home, "profile")

@@ -111,7 +111,7 @@ class ShopPages(Resource):
 class BrowserTestCase(TestCase):
     """A shop with pages, the real HTTP side of visits over told visits, and a Chromium."""
 
-    timeout = 90
+    timeout = 180
 
     async def setUp(self) -> None:
         self.visits = ToldVisits()
