@@ -179,13 +179,13 @@ country = "US"
             if self.engine.status is not None:
                 raise AssertionError(f"calltrack did not start:\n{self.engine.output[-4000:]}")
             try:
-                response = await agent.request(b"GET", f"http://{self.web}/health".encode())
+                response = await agent.request(b"GET", f"http://{self.web}/ready".encode())
             except ConnectError:
                 return False
             await readBody(response)
             return response.code == 200
 
-        await eventually(healthy, "calltrack answers /health", 20)
+        await eventually(healthy, "calltrack answers /ready", 20)
 
     async def _stop_engine(self) -> None:
         self.engine.signal("TERM")
