@@ -48,6 +48,9 @@ class Renegotiation:
         def proposed(offer: bytes) -> None:
             if reply.answered:
                 return  # taken back, or the call is over
+            if other.usage.ended:  # it has handed the call on and hung up meanwhile
+                reply.refuse(491)
+                return
             by_update = reply.method == b"UPDATE"
             change = other.usage.update if by_update else other.usage.reinvite
             reply.withdrawn = other.usage.withdraw

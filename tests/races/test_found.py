@@ -27,6 +27,19 @@ class FoundTests(SynchronousTestCase):
         self.assertEqual(world.players["caller"].count(488), 1)
         self.assertEqual(world.engine.record.status, "CHANUNAVAIL")
 
+    def test_change_that_is_proposed_to_a_referrer_that_has_hung_up_meanwhile_is_491(self):
+        """The relay was still rewriting the offer: nothing but NOTIFY goes to a dialog that is over."""
+        world = self.play(
+            Setting(rewriting=0.003, transfers=True),
+            _offer("caller", "invite", 1.5),
+            _offer("one", "take", 1.5),
+            _offer("one", "refer", 0.0),
+            _offer("caller", "reinvite", 0.0),
+            _offer("one", "bye", 0.0),
+        )
+        self.assertEqual(world.players["caller"].count(491), 1)
+        self.assertEqual(world.players["one"].count("INVITE"), 2)
+
     def test_repeated_2xx_without_contact_is_acknowledged_after_the_end(self):
         """Its dialog is known: it takes no Contact to find it (RFC 3261 section 13.2.2.4)."""
         world = self.play(
