@@ -125,6 +125,35 @@ class EventTests(APITestCase):
         await eventually(lambda: "two" in "".join(told), "what was missed")
         self.assertNotIn('"one', "".join(told))
 
+    async def test_stream_ends_when_its_key_is_removed(self):
+        told = await self.listen()
+        await eventually(lambda: told, "the stream has begun")
+        (key,) = await self.services.keys.keys()
+        await self.services.keys.remove(key.id)
+        await eventually(lambda: streams.EventStream.open == 0, "the stream is over")
+
+    async def test_what_a_client_does_not_read_waits_in_the_log_of_events(self):
+        listening = []
+
+        class Watched(streams.EventStream):
+            open = 0
+
+            def __init__(self, *given):
+                super().__init__(*given)
+                listening.append(self)
+
+        self.patch(streams, "EventStream", Watched)
+        told = await self.listen()
+        await eventually(lambda: told, "the stream has begun")
+        (stream,) = listening
+        stream._flow.pauseProducing()
+        await self.stores.records.write([call_record("mine", NOW, project=self.project.id, status="BUSY")])
+        looks = stream._looks
+        await eventually(lambda: stream._looks > looks + 2, "some looks")
+        self.assertNotIn("mine", "".join(told))
+        stream._flow.resumeProducing()
+        await eventually(lambda: '"mine' in "".join(told), "the event")
+
     async def test_unknown_type_is_refused_by_field(self):
         told = await self.call("GET", "/events?type=call.lost", expect=422)
         self.assertEqual(told["field"], "type")

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 
+from calltrack.access.model import Grant
 from calltrack.events.webhooks import Attempt, Settled
 from calltrack.testing.store_contract import LADDER, call_record
 from calltrack.tracking.bindings import Binding
@@ -354,7 +355,7 @@ class RoleTests(PageTestCase):
 
 
 class LiveTests(PageTestCase):
-    async def test_stream_tells_each_change_and_ends_with_the_session(self):
+    async def watch_until(self, end, place=None):
         from twisted.internet import reactor
         from twisted.internet.defer import Deferred
         from twisted.internet.protocol import Protocol
@@ -364,7 +365,7 @@ class LiveTests(PageTestCase):
         from tests.interop.processes import eventually
 
         self.patch(live, "LOOK_EVERY", 0.02)
-        visitor = await self.logged_in()
+        visitor = await self.logged_in(project=place)
         told, gone = [], Deferred()
 
         class Reader(Protocol):
@@ -383,9 +384,19 @@ class LiveTests(PageTestCase):
         await self.stores.records.write([call_record("now", NOW, caller="74951234567", attribution=Attribution(marker="<b>"))])
         await eventually(lambda: 'data-call="now"' in "".join(told), "the call")
         self.assertIn("&lt;b&gt;", "".join(told))
-        await self.stores.access.remove_sessions(person=1)
+        await end()
         await gone.addTimeout(5, reactor)
         self.assertEqual(live._open, 0)
+
+    async def test_stream_tells_each_change_and_ends_with_the_session(self):
+        await self.watch_until(lambda: self.stores.access.remove_sessions(person=1))
+
+    async def test_stream_ends_with_the_role_that_it_needs(self):
+        async def withdraw():
+            maria = await self.services.people.named("maria")
+            await self.services.people.grant(maria.id, [Grant(project=self.other.id, role="owner")])
+
+        await self.watch_until(withdraw, self.project.id)
 
 
 class WebhookPageTests(PageTestCase):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Awaitable, Callable, Generic, NamedTuple, Typ
 
 import msgspec
 from msgspec import Meta
+from twisted.web.iweb import IRequest
 
 from calltrack.access.model import Principal
 from calltrack.errors import InvalidField, NoSuchObject
@@ -61,6 +62,12 @@ class Asked(NamedTuple):
         if not self.who.everywhere and project not in self.who.projects:
             raise NoSuchObject(f"{what} does not exist")
         self.who.require(scope, project)
+
+
+def shown_key(request: IRequest) -> str:
+    """The text of the key that a program shows; "" without one."""
+    scheme, _, key = (request.getHeader(b"authorization") or b"").partition(b" ")
+    return key.strip(b" ").decode("ascii", "replace") if scheme.lower() == b"bearer" else ""
 
 
 class Operation(NamedTuple):

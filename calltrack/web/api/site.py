@@ -20,7 +20,7 @@ from calltrack.errors import CalltrackError, InvalidField
 from calltrack.tracking.targets import quoted
 from calltrack.web.api import account, calls, setup, streams, visits, webhooks
 from calltrack.web.api.openapi import PREFIX, description, werkzeug_path
-from calltrack.web.api.operations import Asked, Operation
+from calltrack.web.api.operations import Asked, Operation, shown_key
 from calltrack.web.api.problems import MEDIA_TYPE, Problem, not_json, of_error, of_value, problem
 from calltrack.web.services import Services
 
@@ -94,10 +94,8 @@ class API:
         return msgspec.json.encode(result)
 
     async def _principal(self, request: IRequest) -> Principal | None:
-        scheme, _, key = (request.getHeader(b"authorization") or b"").partition(b" ")
-        if scheme.lower() != b"bearer":
-            return None
-        return await self._services.keys.principal(key.strip(b" ").decode("ascii", "replace"))
+        key = shown_key(request)
+        return await self._services.keys.principal(key) if key else None
 
     def _not_routed(self, request: IRequest, failure: Any) -> bytes:
         """No such path, or not with this method."""

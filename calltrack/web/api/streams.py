@@ -13,9 +13,11 @@ from twisted.web.iweb import IRequest
 
 from calltrack.errors import InvalidField, StoreUnavailable
 from calltrack.events.model import TYPES
-from calltrack.web.api.operations import ID, Asked, Operation
+from calltrack.web.api.operations import ID, Asked, Operation, shown_key
+from calltrack.web.flow import Flow
 
 LOOK_EVERY = 0.5  # seconds
+KEY_LOOKS = 10  # looks after which the key is looked at again
 STILL = 30  # looks without news, after which a line shows that the stream lives
 PAGE = 200
 MOST = 200  # streams at once
@@ -39,7 +41,8 @@ class EventStream:
         self._asked = asked
         self._request = request
         self._project = project
-        self._quiet = 0
+        self._quiet = self._looks = 0
+        self._flow: Flow | None = None
         self._looking = LoopingCall(self._look)
         self._seq = 0
 
@@ -53,11 +56,13 @@ class EventStream:
         request.setHeader(b"content-type", b"text/event-stream")
         request.write(b"retry: 3000\n\n")
         request.notifyFinish().addBoth(self._stop)
+        self._flow = Flow(request)
         EventStream.open += 1
         try:
             await self._looking.start(LOOK_EVERY)
         finally:
             EventStream.open -= 1
+            self._flow.end()
 
     def _stop(self, _: Any) -> None:
         if self._looking.running:
@@ -66,10 +71,20 @@ class EventStream:
     def _look(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._tell())
 
+    async def _may_listen(self) -> bool:
+        who = await self._asked.services.keys.principal(shown_key(self._request))
+        return who is not None and who.may("calls:read", self._project)
+
     async def _tell(self) -> None:
         events, query = self._asked.services.events, self._asked.query
-        assert events is not None
+        assert events is not None and self._flow is not None
         try:
+            self._looks += 1
+            if self._looks % KEY_LOOKS == 0 and not await self._may_listen():
+                self._stop(None)
+                return
+            if self._flow.full:  # what it has not read yet waits in the log of events, not here
+                return
             self._seq, found = await events.read(self._seq, PAGE, query.type, self._project)
         except StoreUnavailable:
             return  # the next look may see again

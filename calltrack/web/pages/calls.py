@@ -14,6 +14,7 @@ from calltrack.tracking.numbers import normalise
 from calltrack.tracking.published import iso_time
 from calltrack.tracking.search import MISSED, CallQuery
 from calltrack.web import recordings
+from calltrack.web.flow import Flow
 from calltrack.web.pages import spans, telling
 from calltrack.web.pages.ladder import drawn
 from calltrack.web.pages.site import Route
@@ -91,13 +92,16 @@ async def as_csv(view: View) -> bytes:
     request.setHeader(b"content-type", b"text/csv; charset=utf-8")
     request.setHeader(b"content-disposition", f'attachment; filename="calls-{view.project.id}.csv"'.encode())
     request.write(b"\xef\xbb\xbf" + _lines([COLUMNS]))  # the mark tells spreadsheets that it is UTF-8
-    gone: list[Any] = []
-    request.notifyFinish().addBoth(gone.append)
-    while not gone:
-        request.write(_lines([_cells(record) for record in page]))
-        if cursor is None:
-            break
-        page, cursor = await view.services.calls.page(query, cursor)
+    flow = Flow(request)
+    try:
+        while not flow.gone:
+            request.write(_lines([_cells(record) for record in page]))
+            await flow.room()
+            if cursor is None:
+                break
+            page, cursor = await view.services.calls.page(query, cursor)
+    finally:
+        flow.end()
     return b""
 
 

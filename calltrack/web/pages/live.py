@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from calltrack.errors import StoreUnavailable
 from calltrack.tracking.model import CallRecord
 from calltrack.tracking.search import CallQuery
+from calltrack.web.flow import Flow
 from calltrack.web.pages.site import Route
 from calltrack.web.pages.view import View, templates
 
@@ -52,16 +53,18 @@ class _Watching:
         self._shown = ""
         self._quiet = 0
         self._looking = LoopingCall(self._look)
-        self._gone: Deferred[None] = Deferred()
+        self._flow: Flow | None = None
 
     async def until_gone(self) -> None:
         global _open
         _open += 1
         self._view.request.notifyFinish().addBoth(self._stop)
+        self._flow = Flow(self._view.request)
         try:
             await self._looking.start(LOOK_EVERY)
         finally:
             _open -= 1
+            self._flow.end()
 
     def _stop(self, _: Any) -> None:
         if self._looking.running:
@@ -70,11 +73,22 @@ class _Watching:
     def _look(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._tell())
 
+    async def _may_watch(self) -> bool:
+        """Whether the session lasts, and its person still has the role that this needs."""
+        view, people = self._view, self._view.services.people
+        assert view.project is not None
+        session = await people.session_by_id(view.session.id) if view.session is not None else None
+        person = next((one for one in await people.people() if session is not None and one.id == session.person), None)
+        return person is not None and person.principal.may("calls:read", view.project.id)
+
     async def _tell(self) -> None:
         view = self._view
+        assert self._flow is not None
         try:
-            if view.session is None or await view.services.people.session_by_id(view.session.id) is None:
+            if not await self._may_watch():
                 self._stop(None)
+                return
+            if self._flow.full:  # it does not read: what it has to see is shown when it does
                 return
             rows = _rows(view, await _look(view))
         except StoreUnavailable:

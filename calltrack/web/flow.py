@@ -1,0 +1,55 @@
+"""How fast a client reads an answer that is long or has no end: what waits for it must not fill the memory.
+
+Knows requests; nothing of what is sent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.web.iweb import IRequest
+from zope.interface import implementer
+
+
+@implementer(IPushProducer)
+class Flow:
+    """From the first byte of an answer to `end`. `full`: as much waits for the client as may; `gone`: it has hung up."""
+
+    def __init__(self, request: IRequest) -> None:
+        self.full = self.gone = False
+        self._request = request
+        self._waiting: Deferred[None] | None = None
+        request.notifyFinish().addBoth(self._left)
+        request.registerProducer(self, True)
+
+    def end(self) -> None:
+        """Everything is written that will be."""
+        if not self.gone:
+            self._request.unregisterProducer()
+
+    async def room(self) -> None:
+        """Until the client has read enough, or is gone."""
+        if self.full and not self.gone:
+            self._waiting = Deferred()
+            await self._waiting
+
+    def pauseProducing(self) -> None:
+        self.full = True
+
+    def resumeProducing(self) -> None:
+        self.full = False
+        self._go_on()
+
+    def stopProducing(self) -> None:
+        self.gone = True
+        self._go_on()
+
+    def _left(self, _: Any) -> None:
+        self.stopProducing()
+
+    def _go_on(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.called:
+            waiting.callback(None)
