@@ -188,7 +188,7 @@ def _opened(file: str) -> Iterator[BinaryIO]:
         return
     part = f"{file}.part"
     try:
-        with open(part, "wb") as target:
+        with open(part, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as target:
             yield target
         os.replace(part, file)
     except OSError as error:

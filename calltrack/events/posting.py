@@ -31,6 +31,11 @@ KEPT = 2048  # bytes of it that the delivery log keeps
 MOST_ADDRESSES = 4  # of one name that are tried
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
+_ISATAP = (0x00005EFE, 0x02005EFE)  # RFC 5214: what stands before an IPv4 address
+# Special (IANA's registries), whatever the ipaddress module of this Python knows of them.
+_SPECIAL = tuple(
+    map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "fec0::/10", "3fff::/20", "5f00::/16"))
+)
 
 # (host name) -> Deferred of address literals
 Resolve = Callable[[str], "defer.Deferred[list[str]]"]
@@ -57,9 +62,13 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
+        if int(found) >> 32 & 0xFFFFFFFF in _ISATAP and not is_public(str(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF))):
+            return False
         tunnelled = found.sixtofour or (found.teredo and found.teredo[1])
         if tunnelled and not is_public(str(tunnelled)):
             return False
+    if any(found in network for network in _SPECIAL):
+        return False
     return found.is_global and not found.is_multicast and not found.is_reserved
 
 

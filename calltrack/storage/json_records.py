@@ -152,7 +152,7 @@ class JSONLinesRecords(MemoryCallRecords, Service):
             os.close(lock)
 
     def _add(self, lines: bytes) -> None:
-        with open(self._path, "ab") as file:
+        with open(self._path, "ab", opener=_not_for_everybody) as file:
             size = file.tell()
             try:
                 file.write(lines)
@@ -164,11 +164,15 @@ class JSONLinesRecords(MemoryCallRecords, Service):
 
     def _rewrite(self, records: list[CallRecord]) -> None:
         beside = self._path.with_name(self._path.name + ".new")
-        with open(beside, "wb") as file:
+        with open(beside, "wb", opener=_not_for_everybody) as file:
             file.writelines(_encode(record) + b"\n" for record in records)
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, self._path)
+
+
+def _not_for_everybody(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o640)
 
 
 @implementer(IPlugin, IBackend)

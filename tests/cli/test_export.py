@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import stat
 import sys
 from datetime import datetime, timezone
 
@@ -53,6 +54,12 @@ class ExportTests(CommandTestCase):
         expected = {"visit": "7", "cost": "0.02", "target_call": "true", "ringing": "", "answer_duration": "8.5"}
         self.assertEqual({name: rows[1][name] for name in expected}, expected)
         self.assertTrue(rows[2]["reason"].startswith("'-1+1"))
+
+    async def test_file_is_for_its_owner_alone(self):
+        self.addCleanup(os.umask, os.umask(0o022))
+        await self.write_calls(*CALLS)
+        await self.export(self.path("calls.csv"))
+        self.assertEqual(stat.S_IMODE(os.stat(self.path("calls.csv")).st_mode), 0o600)
 
     async def test_json_lines_are_what_the_list_shows(self):
         await self.write_calls(*CALLS)

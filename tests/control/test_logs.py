@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 
 from hypothesis import given, strategies as st
 from twisted.logger import Logger, LogLevel, LogPublisher
@@ -25,6 +26,12 @@ class LogTests(SynchronousTestCase):
 
     def objects(self):
         return [json.loads(line) for line in self.lines()]
+
+    def test_new_file_is_not_for_everybody(self):
+        mask = os.umask(0o022)
+        self.addCleanup(os.umask, mask)
+        self.begin()
+        self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), 0o640)
 
     def test_nothing_set_leaves_the_log_to_twistd(self):
         self.assertIsNone(observer(LogSettings()))

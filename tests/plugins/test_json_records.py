@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
@@ -50,6 +51,16 @@ class FileTests(JSONCase):
         again = await self.restarted(store)
         self.assertEqual(await again.get("a"), call_record("a", 1, status="BUSY", ladder=LADDER))
         self.assertEqual([record.id for record in await again.unfinished()], ["b"])
+
+    async def test_file_is_not_for_everybody_when_it_is_new_and_when_it_is_written_anew(self) -> None:
+        self.addCleanup(os.umask, os.umask(0o022))
+        store = await self.make_records()
+        modes = []
+        for _ in range(2):
+            await store.write([call_record("a", status="BUSY"), call_record("a", status="BUSY")])
+            modes.append(stat.S_IMODE(os.stat(self.path).st_mode))
+            store = await self.restarted(store)
+        self.assertEqual([*modes, stat.S_IMODE(os.stat(self.path).st_mode)], [0o640] * 3)
 
     async def test_lines_that_later_ones_replace_go_at_the_next_start(self) -> None:
         store = await self.make_records()
