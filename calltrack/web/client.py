@@ -18,7 +18,7 @@ def client_address(request: IRequest, proxies: Iterable[Network]) -> str:
 
     X-Forwarded-For is believed as far as `proxies` wrote it: from its end, the first address that is no proxy's.
     """
-    address = _plain(getattr(request.getClientAddress(), "host", "") or "")
+    address = peer_address(request)
     if not proxies or not among(address, proxies):
         return address
     said = b",".join(request.requestHeaders.getRawHeaders(b"x-forwarded-for", ())).decode("ascii", "replace")
@@ -26,12 +26,17 @@ def client_address(request: IRequest, proxies: Iterable[Network]) -> str:
         hop = hop.strip(" \t")
         written = _HOP.match(hop)
         try:
-            address = _plain(str(ipaddress.ip_address(written[1] or written[2] if written else hop)))
+            address = plain(str(ipaddress.ip_address(written[1] or written[2] if written else hop)))
         except ValueError:
             break
         if not among(address, proxies):
             break
     return address
+
+
+def peer_address(request: IRequest) -> str:
+    """The address literal of whoever is connected, proxy or not; "" when it has none."""
+    return plain(getattr(request.getClientAddress(), "host", "") or "")
 
 
 def among(address: str, networks: Iterable[Network]) -> bool:
@@ -43,7 +48,8 @@ def among(address: str, networks: Iterable[Network]) -> bool:
     return any(parsed in network for network in networks)
 
 
-def _plain(address: str) -> str:
+def plain(address: str) -> str:
+    """An address literal as IPv4 where an IPv6 socket has met IPv4."""
     if address[:7].lower() != "::ffff:":
         return address
     try:

@@ -16,7 +16,7 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 
 from calltrack.web.api.problems import MEDIA_TYPE, problem
-from calltrack.web.client import Network, among, client_address
+from calltrack.web.client import Network, among, client_address, peer_address
 from calltrack.web.metrics_calls import CallFigures, Histogram, Lateness
 
 _STATUSES = ("ANSWER", "BUSY", "NOANSWER", "CANCEL", "CONGESTION", "CHANUNAVAIL")
@@ -40,8 +40,14 @@ class MetricsPage(Resource):
 
     def render_GET(self, request: IRequest) -> bytes:
         address = client_address(request, self._proxies)
-        if not among(address, self._allowed):
-            why = problem(403, "not-allowed", f"metrics are not for {address}; [web] metrics_from says for whom they are")
+        if request.getHeader("x-forwarded-for") and not among(peer_address(request), self._proxies):
+            words = f"metrics are not told through {address}, which [web] proxies does not name"
+        elif not among(address, self._allowed):
+            words = f"metrics are not for {address}; [web] metrics_from says for whom they are"
+        else:
+            words = ""
+        if words:
+            why = problem(403, "not-allowed", words)
             request.setResponseCode(403)
             request.setHeader(b"content-type", MEDIA_TYPE.encode())
             return why.body()

@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 from twisted.web.http_headers import Headers
 
+from calltrack.events.webhooks import Attempt, Settled
 from calltrack.testing.store_contract import call_record
 from calltrack.tracking.model import Lease, Visit
 from calltrack.web.api import streams
@@ -68,6 +69,17 @@ class WebhookTests(APITestCase):
         self.assertEqual((await self.call("GET", "/deliveries"))["items"], [])
         await self.call("DELETE", f"/webhooks/{added['id']}", expect=204)
         await self.call("POST", f"/webhooks/{added['id']}/test", expect=404)
+
+    async def test_bodies_of_deliveries_are_for_those_who_may_see_calls(self):
+        hook = await self.services.webhooks.add(self.project.id, "https://crm.example/hook")
+        attempt = Attempt(webhook=hook.id, event="a.call.ended", type="call.ended", number=1, at=NOW, took=5, status=200,
+                          url=hook.url, request='{"caller": "74951234567"}', response="thanks 74951234567")  # fmt: skip
+        await self.stores.webhooks.settle([Settled(webhook=hook.id, seq=1, attempts=1, attempt=attempt)])
+        for path in ("/deliveries", "/webhooks"):
+            self.assertIn("74951234567", json.dumps(await self.call("GET", path)))
+            told = await self.call("GET", path, key=await self.key_of(self.project.id, "setup:read"))
+            self.assertNotIn("74951234567", json.dumps(told))
+            self.assertIn("a.call.ended", json.dumps(told))
 
     async def test_refusals_name_the_field(self):
         for body, field in (({"url": "nothing"}, "url"), ({"url": "https://a.example", "events": ["x"]}, "events"),

@@ -216,6 +216,16 @@ class LogInTests(PageTestCase):
         self.assertIn("log-in.refused", (await visitor.get("/audit")).text)
 
 
+class PublicAddressTests(PageTestCase):
+    def make_services(self):
+        return super().make_services(public_url="https://calls.example")
+
+    async def test_cookies_stay_on_the_encrypted_way_that_the_page_is_reached_by(self):
+        for host, secure in (("calls.example", True), ("127.0.0.1:8080", False)):
+            answer = await self.ask("GET", "/log-in", host=host)
+            self.assertEqual("Secure" in answer.headers["set-cookie"], secure, host)
+
+
 class ForgeryTests(PageTestCase):
     async def test_form_without_its_token_is_refused(self):
         visitor = await self.logged_in()

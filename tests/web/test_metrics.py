@@ -124,6 +124,13 @@ class PageTests(SynchronousTestCase):
         _, text = self.ask(self.page(gauge("a", "A gauge", 5)), accept="application/openmetrics-text; version=1.0.0")
         self.assertTrue(text.endswith("# EOF\n"))
 
+    def test_proxy_that_nobody_has_named_does_not_make_everybody_local(self):
+        page = MetricsPage(lambda: (gauge("a", "A gauge", 5),), (ip_network("127.0.0.0/8"),), ())
+        request, text = self.ask(page, forwarded="203.0.113.5")
+        self.assertEqual(request.responseCode, 403)
+        self.assertIn("[web] proxies", text)
+        self.assertNotIn("A gauge", text)
+
     def test_metrics_are_not_for_everybody(self):
         request, text = self.ask(self.page(gauge("a", "A gauge", 5)), forwarded="203.0.113.5")
         self.assertEqual(request.responseCode, 403)

@@ -90,9 +90,21 @@ async def _own(asked: Asked, scope: str) -> Webhook:
     return webhook
 
 
+def _seen(asked: Asked, attempt: Attempt, project: int | None) -> Attempt:
+    """Bodies tell of calls and visitors: only to those who may see them."""
+    if asked.who.may("calls:read", project):
+        return attempt
+    return msgspec.structs.replace(attempt, request="", response="")
+
+
 async def _list(asked: Asked) -> Page[Any]:
     project = asked.project_or_all("setup:read", asked.query.project)
-    return Page(items=[published_webhook(one, standing) for one, standing in await hooks_of(asked).list(project)])
+    found = await hooks_of(asked).list(project)
+    items = []
+    for one, standing in found:
+        last = None if standing.last is None else _seen(asked, standing.last, one.project)
+        items.append(published_webhook(one, msgspec.structs.replace(standing, last=last)))
+    return Page(items=items)
 
 
 async def _add(asked: Asked) -> Any:
@@ -131,7 +143,7 @@ async def _log(asked: Asked) -> Page[Attempt]:
     project = asked.project_or_all("setup:read", query.project)
     filters = {name: getattr(query, name) for name in ("webhook", "call", "failed", "limit")}
     found = await hooks_of(asked).log(project=project, **filters)
-    return Page(items=[attempt for _, attempt in found])
+    return Page(items=[_seen(asked, attempt, project) for _, attempt in found])
 
 
 OPERATIONS = (

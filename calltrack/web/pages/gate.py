@@ -12,6 +12,7 @@ from typing import Iterable
 from twisted.web.iweb import IRequest
 
 from calltrack.access.model import new_secret
+from calltrack.web.client import among, peer_address, plain
 
 SESSION, VISITOR, LANGUAGE = "calltrack_session", "calltrack_form", "calltrack_language"
 YEAR = 365 * 86400  # seconds
@@ -57,9 +58,13 @@ def set_cookie(request: IRequest, name: str, value: str, secure: bool, seconds: 
     )
 
 
-def is_secure(request: IRequest, proxies: Iterable[Network]) -> bool:
-    """Whether the browser's way to us is encrypted, as far as we can know."""
+def is_secure(request: IRequest, proxies: Iterable[Network], public_url: str = "") -> bool:
+    """Whether the browser's way to us is encrypted, as far as we can know. `public_url`: how others reach us; who asks
+    by its name comes so."""
     if request.isSecure():
+        return True
+    scheme, _, name = public_url.rstrip("/").partition("://")
+    if scheme == "https" and (request.getHeader(b"host") or b"").decode("ascii", "replace").lower() == name.lower():
         return True
     forwarded = (request.getHeader(b"x-forwarded-proto") or b"").strip(b" ").lower()
     return forwarded == b"https" and _is_proxy(request, proxies)
@@ -98,15 +103,11 @@ def same_token(kept: str, brought: str) -> bool:
 
 
 def _is_proxy(request: IRequest, proxies: Iterable[Network]) -> bool:
-    try:
-        address = ipaddress.ip_address(getattr(request.getClientAddress(), "host", "") or "")
-    except ValueError:
-        return False
-    return any(address in network for network in proxies)
+    return among(peer_address(request), proxies)
 
 
 def _is_loopback(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(plain(host)).is_loopback
     except ValueError:
         return host == ""  # a local socket

@@ -71,7 +71,7 @@ class Pages:
         proxies = self._services.proxies
         spoken = (request.getHeader(b"accept-language") or b"").decode("ascii", "replace")
         language = gate.cookie(request, gate.LANGUAGE) or preferred(spoken)
-        secure = gate.is_secure(request, proxies)
+        secure = gate.is_secure(request, proxies, self._services.public_url)
         return View(request, self._services, Words(language), path, secure, self._services.client(request))
 
     async def _answer(self, route: Route, view: View) -> Any:
