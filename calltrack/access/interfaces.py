@@ -43,6 +43,10 @@ class IAccessStore(Interface):
     def put_session(session):
         """Insert or replace a `Session` by id; fires with None. Fails with NoSuchObject when its person is gone."""
 
+    def keep_session(session):
+        """Store a changed `Session` over the one with the same id, unless that has ended meanwhile; fires with whether
+        it had not."""
+
     def session(session: str):
         """Fires with the `Session` with this id, or None."""
 

@@ -239,7 +239,8 @@ class People:
             return None
         if now - session.seen >= SEEN_EVERY:
             session = replace(session, seen=now, expires=min(now + IDLE, session.created + LONGEST))
-            await self._store.put_session(session)
+            if not await self._store.keep_session(session):  # it was ended meanwhile
+                return None
         return session, person
 
     async def session_by_id(self, session: str) -> Session | None:

@@ -59,6 +59,12 @@ class MemoryAccess:
     def put_session(self, session: Session) -> Deferred[None]:
         return execute(self._put_session, session)
 
+    def keep_session(self, session: Session) -> Deferred[bool]:
+        if session.id not in self._sessions:
+            return succeed(False)
+        self._sessions[session.id] = session
+        return succeed(True)
+
     def session(self, session: str) -> Deferred[Session | None]:
         return succeed(self._sessions.get(session))
 

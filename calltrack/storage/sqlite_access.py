@@ -60,6 +60,9 @@ class SQLiteAccess:
     def put_session(self, session: Session) -> Deferred[None]:
         return self._database.write(_put_session, session)
 
+    def keep_session(self, session: Session) -> Deferred[bool]:
+        return self._database.write(_keep_session, session)
+
     def session(self, session: str) -> Deferred[Session | None]:
         return self._database.look(_one, "SELECT value FROM web_session WHERE id = ?", session, _sessions)
 
@@ -163,6 +166,13 @@ def _put_session(cursor: sqlite3.Cursor, session: Session) -> None:
         "INSERT OR REPLACE INTO web_session (id, person, expires, value) VALUES (?, ?, ?, ?)",
         (session.id, session.person, session.expires, _json(session)),
     )
+
+
+def _keep_session(cursor: sqlite3.Cursor, session: Session) -> bool:
+    cursor.execute(
+        "UPDATE web_session SET expires = ?, value = ? WHERE id = ?", (session.expires, _json(session), session.id)
+    )
+    return cursor.rowcount == 1
 
 
 def _sessions_of(cursor: sqlite3.Cursor, person: int) -> list[Session]:

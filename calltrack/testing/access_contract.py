@@ -93,6 +93,17 @@ class AccessStoreContract:
         self.assertIsNone(await store.session(session="d"))
         await self.assertFailure(store.put_session(session=sessions[3]), NoSuchObject)
 
+    async def test_session_that_has_ended_is_not_kept(self) -> None:
+        store, _ = await self.make_access()
+        maria = (await store.add_person(person=OWNER)).id
+        session = _session("a", maria)
+        await store.put_session(session=session)
+        self.assertTrue(await store.keep_session(session=replace(session, seen=50)))
+        self.assertEqual((await store.session(session="a")).seen, 50)
+        await store.remove_sessions(person=maria)
+        self.assertFalse(await store.keep_session(session=session))
+        self.assertIsNone(await store.session(session="a"))
+
     async def test_link_is_taken_once(self) -> None:
         store, _ = await self.make_access()
         link = Link(id="x", purpose="password", person=3, expires=9)

@@ -159,6 +159,20 @@ class LogInTests(PageTestCase):
         self.clock.advance(13 * 3600)
         self.assertEqual((await visitor.get("/me")).status, 303)
 
+    async def test_session_that_is_ended_while_it_is_looked_up_stays_ended(self):
+        visitor = await self.logged_in()
+        access, secret = self.stores.access, visitor.cookies["calltrack_session"]
+        (maria,) = await access.people()
+
+        async def people():
+            await access.remove_sessions(person=maria.id)
+            return [maria]
+
+        self.clock.advance(600)  # so that its use is noted
+        self.patch(access, "people", people)
+        self.assertIsNone(await self.services.people.session(secret))
+        self.assertIsNone(await access.session(hashed(secret)))
+
     async def test_log_out_ends_the_session_in_the_store(self):
         visitor = await self.logged_in()
         kept = dict(visitor.cookies)
