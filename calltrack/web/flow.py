@@ -29,6 +29,11 @@ class Flow:
         if not self.gone:
             self._request.unregisterProducer()
 
+    def cut(self) -> None:
+        """What is missing will not come: the connection breaks, so that nobody takes the answer for whole."""
+        if not self.gone:
+            self._request.channel.transport.abortConnection()
+
     async def room(self) -> None:
         """Until the client has read enough, or is gone."""
         if self.full and not self.gone:

@@ -4,11 +4,15 @@ import csv
 import io
 import re
 
+from twisted.internet.defer import Deferred
+
 from calltrack.access.model import Grant
+from calltrack.errors import StoreUnavailable
 from calltrack.events.webhooks import Attempt, Settled
 from calltrack.testing.store_contract import LADDER, call_record
 from calltrack.tracking.bindings import Binding
 from calltrack.tracking.model import Attribution, Candidate, LadderStep, Lease, MediaFigures, Visit
+from calltrack.web.pages import calls
 from calltrack.web.services import TestCallOutcome
 
 from tests.web.browsing import PageTestCase, text_of
@@ -352,6 +356,27 @@ class RoleTests(PageTestCase):
             page = (await visitor.get(f"/projects/{self.project.id}{path}")).text
             self.assertNotIn('<button class="danger">', page, path)
             self.assertNotIn("API keys", page)
+
+
+class BrokenListTests(PageTestCase):
+    async def test_csv_that_cannot_be_read_to_its_end_is_cut_off_not_ended(self):
+        from twisted.web.client import ResponseFailed
+
+        visitor = await self.logged_in()
+        await self.stores.records.write([call_record(name, NOW, project=self.project.id, status="BUSY") for name in "abc"])
+        self.patch(calls, "CSV_PAGE", 1)
+        page, pages = self.services.calls.page, []
+
+        async def fails(*given):
+            pages.append(given)
+            if len(pages) == 3:
+                raise StoreUnavailable("the disk is gone")
+            return await page(*given)
+
+        self.patch(self.services.calls, "page", fails)
+        self.pool.retryAutomatically = False
+        failed = Deferred.fromCoroutine(visitor.get(f"/projects/{self.project.id}/calls.csv"))
+        await self.assertFailure(failed, ResponseFailed)
 
 
 class LiveTests(PageTestCase):

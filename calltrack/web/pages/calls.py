@@ -7,8 +7,9 @@ import io
 from typing import Any
 
 from msgspec.structs import replace
+from twisted.logger import Logger
 
-from calltrack.errors import InvalidField, NoSuchObject
+from calltrack.errors import CalltrackError, InvalidField, NoSuchObject
 from calltrack.tracking.model import CallRecord, Visit
 from calltrack.tracking.numbers import normalise
 from calltrack.tracking.published import iso_time
@@ -19,6 +20,8 @@ from calltrack.web.pages import spans, telling
 from calltrack.web.pages.ladder import drawn
 from calltrack.web.pages.site import Route
 from calltrack.web.pages.view import View
+
+log = Logger()
 
 PAGE = 50
 CSV_PAGE = 1000  # rows that are written at once
@@ -100,6 +103,9 @@ async def as_csv(view: View) -> bytes:
             if cursor is None:
                 break
             page, cursor = await view.services.calls.page(query, cursor)
+    except CalltrackError as error:  # the answer has begun: it cannot become a refusal
+        log.error("a list of calls was cut off: {problem}", problem=error)
+        flow.cut()
     finally:
         flow.end()
     return b""
