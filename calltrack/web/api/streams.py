@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.web.iweb import IRequest
 
-from calltrack.errors import InvalidField, StoreUnavailable
+from calltrack.errors import InvalidField, StoreUnavailable, TooManyRequests
 from calltrack.events.model import TYPES
 from calltrack.web.api.operations import ID, Asked, Operation, shown_key
 from calltrack.web.flow import Flow
@@ -20,7 +20,9 @@ LOOK_EVERY = 0.5  # seconds
 KEY_LOOKS = 10  # looks after which the key is looked at again
 STILL = 30  # looks without news, after which a line shows that the stream lives
 PAGE = 200
+RETRY_AFTER = 10  # seconds
 MOST = 200  # streams at once
+MOST_OF_ONE = 20  # of one key: nobody takes the others' places
 
 
 class EventFilters(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +38,7 @@ class EventStream:
     """One program that listens."""
 
     open = 0  # streams, of this process
+    by_key: dict[str, int] = {}
 
     def __init__(self, asked: Asked, request: IRequest, project: int | None) -> None:
         self._asked = asked
@@ -48,6 +51,18 @@ class EventStream:
 
     async def run(self) -> None:
         """Until the program hangs up or its key opens nothing any more."""
+        name = self._asked.who.name
+        EventStream.open += 1
+        EventStream.by_key[name] = EventStream.by_key.get(name, 0) + 1
+        try:
+            await self._listen()
+        finally:
+            EventStream.open -= 1
+            EventStream.by_key[name] -= 1
+            if not EventStream.by_key[name]:
+                del EventStream.by_key[name]
+
+    async def _listen(self) -> None:
         events, request = self._asked.services.events, self._request
         assert events is not None
         last = request.getHeader(b"last-event-id") or b""
@@ -57,11 +72,9 @@ class EventStream:
         request.write(b"retry: 3000\n\n")
         request.notifyFinish().addBoth(self._stop)
         self._flow = Flow(request)
-        EventStream.open += 1
         try:
             await self._looking.start(LOOK_EVERY)
         finally:
-            EventStream.open -= 1
             self._flow.end()
 
     def _stop(self, _: Any) -> None:
@@ -106,6 +119,8 @@ async def _events(asked: Asked, request: IRequest) -> bytes:
             raise InvalidField("type", f"{ascii(name)[:40]} is no event; allowed: {', '.join(sorted(TYPES))}")
     if EventStream.open >= MOST:
         raise StoreUnavailable("too many streams are open; try again later")
+    if EventStream.by_key.get(asked.who.name, 0) >= MOST_OF_ONE:
+        raise TooManyRequests(f"this key has {MOST_OF_ONE} streams open; close one", RETRY_AFTER)
     await EventStream(asked, request, project).run()
     return b""
 
