@@ -5,6 +5,34 @@ else's fault, has words for that somebody, and is caught where it can be answere
 a bug and is logged with its traceback.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
+
+class Sentence(str):
+    """Words for a person, in English, that remember what they were made of: `template` with ``{names}``, and `values` for
+    them. Whoever speaks another language says the template in it. A value, or a part of one that is a list, may be a
+    sentence too."""
+
+    template: str
+    values: dict[str, Any]
+
+    def __new__(cls, template: str, /, **values: Any) -> Sentence:
+        if isinstance(template, Sentence) and not values:
+            return template
+        made = super().__new__(cls, filled(template, values))
+        made.template, made.values = template, values
+        return made
+
+
+def filled(template: str, values: dict[str, Any]) -> str:
+    """`template` with its ``{names}`` replaced, lists with commas; as it stands when there are no values."""
+    if not values:
+        return template
+    shown = {name: ", ".join(value) if isinstance(value, list) else value for name, value in values.items()}
+    return template.format(**shown)
+
 
 class CalltrackError(Exception):
     """A condition that calltrack expects and answers; `str()` of it is fit for a person."""
@@ -85,12 +113,14 @@ class ConfigErrors(CalltrackError):
 
 
 class InvalidField(CalltrackError):
-    """A value somebody entered (CLI, API, page) that is refused: `field`, and what is allowed."""
+    """A value somebody entered (CLI, API, page) that is refused: `field`, and what is allowed, in English (`message`) and
+    as it was said (`words`: mostly a `Sentence`)."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
         self.field = field
-        self.message = message
+        self.message = str(message)
+        self.words = message
 
 
 class NoSuchObject(CalltrackError):

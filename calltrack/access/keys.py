@@ -12,7 +12,7 @@ from typing import Callable, Sequence
 from msgspec.structs import replace
 
 from calltrack.access.model import KEY_SCOPES, SCOPES, APIKey, AuditEntry, Principal, hashed, new_secret
-from calltrack.errors import InvalidField, NoSuchObject
+from calltrack.errors import InvalidField, NoSuchObject, Sentence
 from calltrack.access.interfaces import IAccessStore
 from calltrack.tracking.targets import quoted
 
@@ -39,10 +39,18 @@ class Keys:
         given, all but access:write. Raises InvalidField, NoSuchObject."""
         name = name.strip(" ")
         if len(name) > MAX_NAME or not name.isprintable():
-            raise InvalidField("name", f"{quoted(name)} is no name; allowed: up to {MAX_NAME} characters on one line")
+            raise InvalidField(
+                "name",
+                Sentence(
+                    "{name} is no name; allowed: up to {most} characters on one line", name=quoted(name), most=MAX_NAME
+                ),
+            )
         for scope in scopes:
             if scope not in SCOPES:
-                raise InvalidField("scopes", f"{quoted(scope)} is no scope; allowed: {', '.join(SCOPES)}")
+                raise InvalidField(
+                    "scopes",
+                    Sentence("{scope} is no scope; allowed: {allowed}", scope=quoted(scope), allowed=", ".join(SCOPES)),
+                )
         now, secret = self._wall_ms(), new_secret()
         key = APIKey(
             id=0,
@@ -67,7 +75,7 @@ class Keys:
         for known in await self._store.keys():
             if known.id == key:
                 return known
-        raise NoSuchObject(f"API key {key} does not exist")
+        raise NoSuchObject(Sentence("API key {key} does not exist", key=key))
 
     async def remove(self, key: int, who: str = "command line") -> APIKey:
         """Let a key open nothing any more. Raises NoSuchObject."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from calltrack.errors import NotAllowed
+from calltrack.errors import NotAllowed, Sentence
 from calltrack.tracking.published import iso_time
 
 Scope = Literal["calls:read", "recordings:read", "setup:read", "setup:write", "access:write"]
@@ -45,8 +45,16 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     def require(self, scope: str, project: int | None) -> None:
         """Raises NotAllowed, in words."""
         if not self.may(scope, project):
-            where = "every project" if project is None else f"project {project}"
-            raise NotAllowed(f"{self.name} may not {SCOPES[scope]} of {where}; that needs {scope}")
+            where = Sentence("every project") if project is None else Sentence("project {project}", project=project)
+            raise NotAllowed(
+                Sentence(
+                    "{name} may not {do} of {where}; that needs {scope}",
+                    name=self.name,
+                    do=Sentence(SCOPES[scope]),
+                    where=where,
+                    scope=scope,
+                )
+            )
 
     @property
     def everywhere(self) -> bool:

@@ -9,7 +9,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.threads import deferToThreadPool
 
-from calltrack.errors import InvalidField
+from calltrack.errors import InvalidField, Sentence
 
 MIN_PASSWORD = 10  # characters
 MAX_PASSWORD = 256
@@ -36,7 +36,14 @@ def check_password(password: str, name: str = "") -> None:
     """Raises InvalidField that names every rule `password` breaks."""
     broken = broken_rules(password, name)
     if broken:
-        raise InvalidField("password", f"{', '.join(broken)}; allowed: at least {MIN_PASSWORD} characters that nobody guesses")
+        raise InvalidField(
+            "password",
+            Sentence(
+                "{broken}; allowed: at least {least} characters that nobody guesses",
+                broken=[Sentence(rule) for rule in broken],
+                least=MIN_PASSWORD,
+            ),
+        )
 
 
 class Passwords:

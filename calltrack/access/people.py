@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from calltrack.access.guard import LogInGuard
 from calltrack.access.model import ROLES, AuditEntry, Grant, Link, Person, Session, hashed, new_secret
 from calltrack.access.passwords import Passwords, check_password
-from calltrack.errors import InvalidField, NoSuchObject, NotAllowed
+from calltrack.errors import InvalidField, NoSuchObject, NotAllowed, Sentence
 from calltrack.access.interfaces import IAccessStore
 from calltrack.tracking.targets import quoted
 from calltrack.tracking.visit_limits import neighbourhood
@@ -30,7 +30,7 @@ class TooManyTries(NotAllowed):
     """Passwords are being guessed; `wait`: seconds until the next try is looked at."""
 
     def __init__(self, wait: float) -> None:
-        super().__init__(f"too many wrong passwords; try again in {max(1, round(wait))} seconds")
+        super().__init__(Sentence("too many wrong passwords; try again in {seconds} seconds", seconds=max(1, round(wait))))
         self.wait = wait
 
 
@@ -86,14 +86,14 @@ class People:
         for known in await self._store.people():
             if known.id == person:
                 return known
-        raise NoSuchObject(f"person {person} does not exist")
+        raise NoSuchObject(Sentence("person {person} does not exist", person=person))
 
     async def named(self, name: str) -> Person:
         """Raises NoSuchObject."""
         for known in await self._store.people():
             if known.name == name.strip(" ").lower():
                 return known
-        raise NoSuchObject(f"nobody is called {quoted(name)}")
+        raise NoSuchObject(Sentence("nobody is called {name}", name=quoted(name)))
 
     async def add(self, name: str, grants: Sequence[Grant], who: str = "command line") -> Person:
         """Somebody new, who cannot log in before having chosen a password by a link (`password_link`). Raises
@@ -124,7 +124,9 @@ class People:
         if _owns_everything(before) and not (after is not None and _owns_everything(after)):
             others = [one for one in await self._store.people() if one.id != before.id and _owns_everything(one)]
             if not any(one.password for one in others):
-                raise InvalidField("grants", f"{before.name} is the only owner of every project; name another one first")
+                raise InvalidField(
+                    "grants", Sentence("{name} is the only owner of every project; name another one first", name=before.name)
+                )
 
     # Passwords and links
 
@@ -287,7 +289,11 @@ def _checked_name(name: str) -> str:
     name = name.strip(" ").lower()
     if not _NAME.match(name):
         raise InvalidField(
-            "name", f"{quoted(name)} cannot be logged in with; allowed: 2 to 100 letters, digits and . _ + @ -, as in maria@shop.example"
+            "name",
+            Sentence(
+                "{name} cannot be logged in with; allowed: 2 to 100 letters, digits and . _ + @ -, as in maria@shop.example",
+                name=quoted(name),
+            ),
         )
     return name
 
@@ -296,6 +302,8 @@ def _checked_grants(grants: Sequence[Grant]) -> tuple[Grant, ...]:
     by_project: dict[int | None, Grant] = {}
     for grant in grants:
         if grant.role not in ROLES:
-            raise InvalidField("role", f"{quoted(grant.role)} is no role; allowed: {', '.join(ROLES)}")
+            raise InvalidField(
+                "role", Sentence("{role} is no role; allowed: {allowed}", role=quoted(grant.role), allowed=", ".join(ROLES))
+            )
         by_project[grant.project] = grant
     return tuple(by_project.values())

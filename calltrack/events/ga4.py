@@ -13,7 +13,7 @@ import re
 from typing import Any, Mapping
 from urllib.parse import urlencode
 
-from calltrack.errors import InvalidField
+from calltrack.errors import InvalidField, Sentence
 from calltrack.events.model import CallEnded, CallEvent, Event
 
 COLLECT = "https://www.google-analytics.com/mp/collect"
@@ -35,7 +35,10 @@ _MEASUREMENT_ID = re.compile(r"G-[A-Z0-9]{4,20}\Z")
 def check_stream(measurement_id: str, api_secret: str) -> None:
     """A web stream of Google Analytics. Raises InvalidField."""
     if not _MEASUREMENT_ID.match(measurement_id):
-        raise InvalidField("measurement_id", f"{ascii(measurement_id)[:40]} is none; it looks like G-ABC123DEF4")
+        raise InvalidField(
+            "measurement_id",
+            Sentence("{measurement_id} is none; it looks like G-ABC123DEF4", measurement_id=ascii(measurement_id)[:40]),
+        )
     if not api_secret or not api_secret.isprintable() or not api_secret.isascii() or len(api_secret) > 100:
         raise InvalidField("api_secret", "is missing; make one in Admin, Data streams, Measurement Protocol API secrets")
 

@@ -10,7 +10,7 @@ from typing import Any, Callable, Iterable
 import msgspec
 from twisted.internet import defer
 
-from calltrack.errors import InvalidField, NoSuchObject
+from calltrack.errors import InvalidField, NoSuchObject, Sentence
 from calltrack.events import ga4
 from calltrack.events.derived import of_call
 from calltrack.events.line import Post, request_of
@@ -56,7 +56,9 @@ class Webhooks:
         """A webhook that gets what happens from now on, with a secret of its own unless one is given. Raises
         InvalidField, NoSuchObject, StoreUnavailable."""
         if format not in FORMATS:
-            raise InvalidField("format", f"{ascii(format)[:40]} is none of {', '.join(FORMATS)}")
+            raise InvalidField(
+                "format", Sentence("{format} is none of {allowed}", format=ascii(format)[:40], allowed=", ".join(FORMATS))
+            )
         if format == "ga4":
             ga4.check_stream(measurement_id, api_secret)
             url = url or ga4.COLLECT
@@ -80,7 +82,7 @@ class Webhooks:
         _check_format(webhook)
         _, projects, _, _ = await self._catalog.snapshot()
         if all(known.id != project for known in projects):
-            raise NoSuchObject(f"project {project} does not exist")
+            raise NoSuchObject(Sentence("project {project} does not exist", project=project))
         return await self._store.add(webhook)
 
     async def list(self, project: int | None = None) -> list[tuple[Webhook, Standing]]:
@@ -95,7 +97,7 @@ class Webhooks:
         _, webhooks = await self._store.snapshot()
         found = next((one for one in webhooks if one.id == webhook_id), None)
         if found is None:
-            raise NoSuchObject(f"webhook {webhook_id} does not exist")
+            raise NoSuchObject(Sentence("webhook {webhook} does not exist", webhook=webhook_id))
         return found
 
     def remove(self, webhook_id: int) -> defer.Deferred[None]:
@@ -160,7 +162,9 @@ class Webhooks:
 def sample(kind: str, project: int, now_ms: int) -> Event:
     """An event of an invented call. Raises InvalidField."""
     if kind not in CALL_TYPES:
-        raise InvalidField("event", f"{ascii(kind)[:40]} is none of {', '.join(CALL_TYPES)}")
+        raise InvalidField(
+            "event", Sentence("{kind} is none of {allowed}", kind=ascii(kind)[:40], allowed=", ".join(CALL_TYPES))
+        )
     answered = kind != "call.missed"
     record = CallRecord(
         id="00000000000070008000000000000000",
@@ -193,7 +197,9 @@ def _check_format(webhook: Webhook) -> None:
     calls = [name for name in webhook.events if name in CALL_TYPES]
     others = [name for name in webhook.events if name not in CALL_TYPES]
     if webhook.format == "ga4" and others:
-        raise InvalidField("event", f"{others[0]} tells of no call, and Google Analytics gets calls only")
+        raise InvalidField(
+            "event", Sentence("{event} tells of no call, and Google Analytics gets calls only", event=others[0])
+        )
     if webhook.format != "template":
         if webhook.template:
             raise InvalidField("template", "is for the format template only")

@@ -15,7 +15,7 @@ from typing import Any, Mapping
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
-from calltrack.errors import InvalidField
+from calltrack.errors import InvalidField, Sentence
 
 MAX_TEMPLATE = 20_000  # characters
 CONTENT_TYPES = ("application/json", "application/x-www-form-urlencoded", "application/xml", "text/xml", "text/plain")
@@ -28,25 +28,35 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 def check_template(template: str, content_type: str, known: Mapping[str, Any]) -> None:
     """Try a template on the fields of an event, `known`. Raises InvalidField with every field that is wrong."""
     if content_type not in CONTENT_TYPES:
-        raise InvalidField("content_type", f"{ascii(content_type)[:60]} is none of {', '.join(CONTENT_TYPES)}")
+        raise InvalidField(
+            "content_type",
+            Sentence(
+                "{content_type} is none of {allowed}",
+                content_type=ascii(content_type)[:60],
+                allowed=", ".join(CONTENT_TYPES),
+            ),
+        )
     if not template or len(template) > MAX_TEMPLATE:
-        raise InvalidField("template", f"has {len(template)} characters; allowed: 1 to {MAX_TEMPLATE}")
+        raise InvalidField(
+            "template", Sentence("has {count} characters; allowed: 1 to {most}", count=len(template), most=MAX_TEMPLATE)
+        )
     wrong = []
     for inner in _FIELD.findall(template):
         name = _NAME.match(inner)
         if name is None:
-            wrong.append(f"{{{{{ascii(inner)[1:-1][:40]}}}}} is no field name")
+            wrong.append(Sentence("{field} is no field name", field=f"{{{{{ascii(inner)[1:-1][:40]}}}}}"))
         elif _find(known, name[1]) is _MISSING:
-            wrong.append(f"{name[1]} is no field of the chosen events")
+            wrong.append(Sentence("{field} is no field of the chosen events", field=name[1]))
     if wrong:
-        raise InvalidField("template", f"{'; '.join(wrong)}. Known: {', '.join(sorted(known))}")
+        raise InvalidField("template", Sentence("{wrong}. Known: {known}", wrong=wrong, known=", ".join(sorted(known))))
     body = render(template, content_type, known)
     if content_type == "application/json":
         try:
             json.loads(body)
         except ValueError as error:
             raise InvalidField(
-                "template", f"does not give JSON: {error}; a field stands without quotes, as in {{{{ caller }}}}"
+                "template",
+                Sentence("does not give JSON: {error}; a field stands without quotes, as in {{{{ caller }}}}", error=error),
             ) from None
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from calltrack.errors import InvalidField
+from calltrack.errors import InvalidField, Sentence
 from calltrack.events.model import TYPES, Logged
 
 Format = Literal["roistat", "events", "ga4", "template"]
@@ -99,16 +99,16 @@ def new_secret() -> str:
 def check_url(url: str) -> str:
     """An address to post to. Raises InvalidField."""
     if not url.isascii() or not url.isprintable() or " " in url:
-        raise InvalidField("url", f"{ascii(url)[:80]} holds characters that must be percent-encoded")
+        raise InvalidField("url", Sentence("{url} holds characters that must be percent-encoded", url=ascii(url)[:80]))
     if len(url) > MAX_URL:
-        raise InvalidField("url", f"is longer than {MAX_URL} characters")
+        raise InvalidField("url", Sentence("is longer than {most} characters", most=MAX_URL))
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise InvalidField("url", f"{url} is no address: {error}") from None
+        raise InvalidField("url", Sentence("{url} is no address: {error}", url=url, error=error)) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidField("url", f"{url or 'it'} is no address to post to; write https://host/path")
+        raise InvalidField("url", Sentence("{url} is no address to post to; write https://host/path", url=url or "it"))
     if parts.username is not None or parts.password is not None:
         raise InvalidField("url", "holds a user name or password; give an Authorization header instead")
     if parts.fragment:
@@ -125,7 +125,9 @@ def check_events(names: Iterable[str]) -> tuple[str, ...]:
         prefix = name.removesuffix("*")
         found = [known for known in TYPES if known == name or (prefix != name and known.startswith(prefix))]
         if not found:
-            raise InvalidField("event", f"{ascii(name)[:60]} is none of {', '.join(TYPES)}, call.*, *")
+            raise InvalidField(
+                "event", Sentence("{name} is none of {allowed}, call.*, *", name=ascii(name)[:60], allowed=", ".join(TYPES))
+            )
         chosen.update(dict.fromkeys(found))
     return tuple(chosen) or DEFAULT_EVENTS
 
@@ -136,7 +138,9 @@ def check_events_of_project(names: Iterable[str]) -> tuple[str, ...]:
     names = tuple(names)
     for name in names:
         if name in NOBODYS:
-            raise InvalidField("event", f"{name} is no project's; a [[sink]] in the configuration gets it")
+            raise InvalidField(
+                "event", Sentence("{name} is no project's; a [[sink]] in the configuration gets it", name=name)
+            )
     return tuple(name for name in check_events(names) if name not in NOBODYS)
 
 
@@ -147,14 +151,16 @@ def check_headers(lines: Iterable[str]) -> tuple[tuple[str, str], ...]:
         name, colon, value = line.partition(":")
         value = value.strip(" ")
         if not colon or not _TOKEN.match(name):
-            raise InvalidField("header", f"{ascii(line)[:60]} is no header field; write Name: value")
+            raise InvalidField("header", Sentence("{line} is no header field; write Name: value", line=ascii(line)[:60]))
         if name.lower() in _RESERVED or name.lower().startswith("webhook-"):
-            raise InvalidField("header", f"{name} is set by calltrack")
+            raise InvalidField("header", Sentence("{name} is set by calltrack", name=name))
         if not value.isprintable() or not value.isascii() or len(value) > 2000:
-            raise InvalidField("header", f"the value of {name} is not printable ASCII of at most 2000 characters")
+            raise InvalidField(
+                "header", Sentence("the value of {name} is not printable ASCII of at most 2000 characters", name=name)
+            )
         headers.append((name, value))
     if len(headers) > MAX_HEADERS:
-        raise InvalidField("header", f"there are more than {MAX_HEADERS}")
+        raise InvalidField("header", Sentence("there are more than {most}", most=MAX_HEADERS))
     return tuple(headers)
 
 
@@ -165,7 +171,7 @@ def check_secret(secret: str) -> str:
     except (binascii.Error, ValueError):
         key = b""
     if not secret.startswith(SECRET_PREFIX) or not 24 <= len(key) <= 64:
-        raise InvalidField("secret", f"is not {SECRET_PREFIX} followed by 24 to 64 bytes in base64")
+        raise InvalidField("secret", Sentence("is not {prefix} followed by 24 to 64 bytes in base64", prefix=SECRET_PREFIX))
     return secret
 
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
-from calltrack.errors import InvalidField, NoSuchObject
+from calltrack.errors import InvalidField, NoSuchObject, Sentence
 from calltrack.events.derived import of_call
 from calltrack.interfaces import ICallRecordStore, ICatalogStore, IEventStore
 from calltrack.storage import memory_search
@@ -80,7 +80,7 @@ class MemoryCallRecords:
 
     def _get(self, call_id: str) -> CallRecord:
         if call_id not in self._records:
-            raise NoSuchObject(f"call {call_id} does not exist")
+            raise NoSuchObject(Sentence("call {call} does not exist", call=call_id))
         return self._records[call_id]
 
     def _list(self, limit: int, project: int | None, status: str | None, before: str | None) -> list[CallRecord]:
@@ -138,7 +138,10 @@ class MemoryCatalog:
     def _add_number(self, number: Number) -> Number:
         owner = self._numbers.get(number.number)
         if owner is not None:
-            raise InvalidField("number", f"{number.number} belongs to project {owner.project} already")
+            raise InvalidField(
+                "number",
+                Sentence("{number} belongs to project {project} already", number=number.number, project=owner.project),
+            )
         self._check_owner(number.project, number.scenario)
         return self._put(number)
 
@@ -146,16 +149,16 @@ class MemoryCatalog:
         match value:
             case Project():
                 known = value.id in self._projects
-                what = f"project {value.id}"
+                what = Sentence("project {project}", project=value.id)
             case Scenario():
                 known = value.id in self._scenarios and self._scenarios[value.id].project == value.project
-                what = f"scenario {value.id} of project {value.project}"
+                what = Sentence("scenario {scenario} of project {project}", scenario=value.id, project=value.project)
             case Number():
                 known = value.number in self._numbers
-                what = f"number {value.number}"
+                what = Sentence("number {number}", number=value.number)
                 self._check_owner(value.project, value.scenario)
         if not known:
-            raise NoSuchObject(f"{what} does not exist")
+            raise NoSuchObject(Sentence("{what} does not exist", what=what))
         return self._put(value)
 
     def _remove(self, value: Scenario | Number) -> None:
@@ -182,9 +185,11 @@ class MemoryCatalog:
 
     def _check_owner(self, project: int, scenario: int | None) -> None:
         if project not in self._projects:
-            raise NoSuchObject(f"project {project} does not exist")
+            raise NoSuchObject(Sentence("project {project} does not exist", project=project))
         if scenario is not None and (scenario not in self._scenarios or self._scenarios[scenario].project != project):
-            raise NoSuchObject(f"scenario {scenario} of project {project} does not exist")
+            raise NoSuchObject(
+                Sentence("scenario {scenario} of project {project} does not exist", scenario=scenario, project=project)
+            )
 
 
 def _position(record: CallRecord) -> tuple[int, str]:

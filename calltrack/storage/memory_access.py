@@ -8,7 +8,7 @@ from zope.interface import implementer
 
 from calltrack.access.interfaces import IAccessStore
 from calltrack.access.model import APIKey, AuditEntry, Link, Person, Session
-from calltrack.errors import InvalidField, NoSuchObject
+from calltrack.errors import InvalidField, NoSuchObject, Sentence
 from calltrack.interfaces import ICatalogStore
 
 
@@ -112,7 +112,7 @@ class MemoryAccess:
 
     def _add_key(self, catalog: tuple, key: APIKey) -> APIKey:
         if key.project is not None and not any(project.id == key.project for project in catalog[1]):
-            raise NoSuchObject(f"project {key.project} does not exist")
+            raise NoSuchObject(Sentence("project {project} does not exist", project=key.project))
         self._last += 1
         self._keys[self._last] = replace(key, id=self._last)
         return self._keys[self._last]
@@ -128,15 +128,15 @@ class MemoryAccess:
     def _replace_person(self, person: Person) -> Person:
         self._check_name(person)
         if person.id not in self._people:
-            raise NoSuchObject(f"person {person.id} does not exist")
+            raise NoSuchObject(Sentence("person {person} does not exist", person=person.id))
         self._people[person.id] = person
         return person
 
     def _check_name(self, person: Person) -> None:
         if any(one.name == person.name and one.id != person.id for one in self._people.values()):
-            raise InvalidField("name", f"somebody is called {person.name} already")
+            raise InvalidField("name", Sentence("somebody is called {name} already", name=person.name))
 
     def _put_session(self, session: Session) -> None:
         if session.person not in self._people:
-            raise NoSuchObject(f"person {session.person} does not exist")
+            raise NoSuchObject(Sentence("person {person} does not exist", person=session.person))
         self._sessions[session.id] = session

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred, execute, succeed
 from zope.interface import implementer
 
-from calltrack.errors import InvalidField, NoSuchObject
+from calltrack.errors import InvalidField, NoSuchObject, Sentence
 from calltrack.interfaces import IAccountStore, ICatalogStore, ILocationStore
 from calltrack.tracking.accounts import Account
 from calltrack.tracking.bindings import Binding
@@ -37,14 +37,14 @@ class MemoryAccounts:
         if account.project in self._accounts:
             return self._accounts[account.project]
         if not any(project.id == account.project for project in projects):
-            raise NoSuchObject(f"project {account.project} does not exist")
+            raise NoSuchObject(Sentence("project {project} does not exist", project=account.project))
         if any(other.user == account.user for other in self._accounts.values()):
-            raise InvalidField("user", f"{account.user} belongs to another project")
+            raise InvalidField("user", Sentence("{user} belongs to another project", user=account.user))
         return self._put(account)
 
     def _replace(self, account: Account) -> Account:
         if account.project not in self._accounts:
-            raise NoSuchObject(f"project {account.project} has no account")
+            raise NoSuchObject(Sentence("project {project} has no account", project=account.project))
         return self._put(account)
 
     def _put(self, account: Account) -> Account:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
-from calltrack.errors import NoSuchObject
+from calltrack.errors import NoSuchObject, Sentence
 from calltrack.events.derived import of_lease, of_visit
 from calltrack.interfaces import IEventStore, IVisitStore
 from calltrack.tracking.model import Lease, Miss, Visit
@@ -94,7 +94,9 @@ class MemoryVisits:
 
     def _get(self, project: int, number: int) -> Visit:
         if (project, number) not in self._visits:
-            raise NoSuchObject(f"visit {number} of project {project} does not exist")
+            raise NoSuchObject(
+                Sentence("visit {number} of project {project} does not exist", number=number, project=project)
+            )
         return self._visits[project, number]
 
     def _list(self, limit: int, project: int | None, before: tuple[int, int] | None) -> list[Visit]:

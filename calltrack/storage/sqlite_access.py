@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from calltrack.access.model import APIKey, AuditEntry, Link, Person, Session
-from calltrack.errors import InvalidField, NoSuchObject
+from calltrack.errors import InvalidField, NoSuchObject, Sentence
 from calltrack.access.interfaces import IAccessStore
 from calltrack.storage.sqlite import Database
 
@@ -113,7 +113,7 @@ def _one(cursor: sqlite3.Cursor, statement: str, wanted: str, decoder: msgspec.j
 def _add_key(cursor: sqlite3.Cursor, key: APIKey) -> APIKey:
     known = cursor.execute("SELECT 1 FROM project WHERE id = ?", (key.project,)).fetchone()
     if key.project is not None and known is None:
-        raise NoSuchObject(f"project {key.project} does not exist")
+        raise NoSuchObject(Sentence("project {project} does not exist", project=key.project))
     cursor.execute("INSERT INTO api_key (public, value) VALUES (?, ?)", (key.public, _json(key)))
     return replace(key, id=cursor.lastrowid)
 
@@ -140,14 +140,14 @@ def _replace_person(cursor: sqlite3.Cursor, person: Person) -> Person:
     _check_name(cursor, person)
     cursor.execute("UPDATE person SET name = ?, value = ? WHERE id = ?", (person.name, _json(person), person.id))
     if not cursor.rowcount:
-        raise NoSuchObject(f"person {person.id} does not exist")
+        raise NoSuchObject(Sentence("person {person} does not exist", person=person.id))
     return person
 
 
 def _check_name(cursor: sqlite3.Cursor, person: Person) -> None:
     row = cursor.execute("SELECT 1 FROM person WHERE name = ? AND id <> ?", (person.name, person.id)).fetchone()
     if row is not None:
-        raise InvalidField("name", f"somebody is called {person.name} already")
+        raise InvalidField("name", Sentence("somebody is called {name} already", name=person.name))
 
 
 def _remove_person(cursor: sqlite3.Cursor, person: int) -> None:
@@ -161,7 +161,7 @@ def _all_people(cursor: sqlite3.Cursor) -> list[Person]:
 
 def _put_session(cursor: sqlite3.Cursor, session: Session) -> None:
     if cursor.execute("SELECT 1 FROM person WHERE id = ?", (session.person,)).fetchone() is None:
-        raise NoSuchObject(f"person {session.person} does not exist")
+        raise NoSuchObject(Sentence("person {person} does not exist", person=session.person))
     cursor.execute(
         "INSERT OR REPLACE INTO web_session (id, person, expires, value) VALUES (?, ?, ?, ?)",
         (session.id, session.person, session.expires, _json(session)),

@@ -8,7 +8,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from calltrack.errors import InvalidField, NoSuchObject
+from calltrack.errors import InvalidField, NoSuchObject, Sentence
 from calltrack.interfaces import IAccountStore, ILocationStore
 from calltrack.storage.sqlite import Database
 from calltrack.tracking.accounts import Account
@@ -62,9 +62,9 @@ def _add(cursor: sqlite3.Cursor, account: Account) -> Account:
     if known is not None:
         return _account(known)
     if cursor.execute("SELECT 1 FROM project WHERE id = ?", (account.project,)).fetchone() is None:
-        raise NoSuchObject(f"project {account.project} does not exist")
+        raise NoSuchObject(Sentence("project {project} does not exist", project=account.project))
     if cursor.execute("SELECT 1 FROM account WHERE user = ?", (account.user,)).fetchone() is not None:
-        raise InvalidField("user", f"{account.user} belongs to another project")
+        raise InvalidField("user", Sentence("{user} belongs to another project", user=account.user))
     cursor.execute(f"INSERT INTO account ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", msgspec.structs.astuple(account))
     return account
 
@@ -75,7 +75,7 @@ def _replace(cursor: sqlite3.Cursor, account: Account) -> Account:
         (account.user, account.realm, account.ha1_md5, account.ha1_sha256, account.project),
     )
     if not cursor.rowcount:
-        raise NoSuchObject(f"project {account.project} has no account")
+        raise NoSuchObject(Sentence("project {project} has no account", project=account.project))
     return account
 
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from calltrack.errors import NoSuchObject
+from calltrack.errors import NoSuchObject, Sentence
 from calltrack.events.model import Event, Logged, UnknownEvent, decode, encode
 from calltrack.interfaces import IEventStore
 
@@ -111,7 +111,7 @@ def _read(
 def _get(cursor: sqlite3.Cursor, event_id: str) -> Logged:
     row = cursor.execute("SELECT seq, value FROM event WHERE id = ?", (event_id,)).fetchone()
     if row is None:
-        raise NoSuchObject(f"event {event_id} does not exist, or is forgotten already")
+        raise NoSuchObject(Sentence("event {event} does not exist, or is forgotten already", event=event_id))
     return Logged(row[0], decode(row[1]))
 
 

@@ -9,7 +9,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from calltrack.errors import InvalidField, NoSuchObject
+from calltrack.errors import InvalidField, NoSuchObject, Sentence
 from calltrack.events.derived import of_call
 from calltrack.interfaces import ICallRecordStore, ICatalogStore
 from calltrack.storage import sqlite_erasing, sqlite_search
@@ -155,7 +155,7 @@ def _get_record(cursor: sqlite3.Cursor, call_id: str) -> CallRecord:
         "SELECT value, steps FROM call LEFT JOIN ladder ON call = id WHERE id = ?", (call_id,)
     ).fetchone()
     if row is None:
-        raise NoSuchObject(f"call {call_id} does not exist")
+        raise NoSuchObject(Sentence("call {call} does not exist", call=call_id))
     return _record(*row)
 
 
@@ -172,7 +172,7 @@ def _list_records(
     if before is not None:
         position = cursor.execute("SELECT created, id FROM call WHERE id = ?", (before,)).fetchone()
         if position is None:
-            raise NoSuchObject(f"call {before} does not exist")
+            raise NoSuchObject(Sentence("call {call} does not exist", call=before))
         conditions.append("(created, id) < (?, ?)")
         values.extend(position)
     query = f"SELECT value FROM call WHERE {' AND '.join(conditions)} ORDER BY created DESC, id DESC LIMIT ?"
@@ -205,7 +205,9 @@ def _add_scenario(cursor: sqlite3.Cursor, scenario: Scenario) -> Scenario:
 def _add_number(cursor: sqlite3.Cursor, number: Number) -> Number:
     owner = cursor.execute("SELECT project FROM number WHERE number = ?", (number.number,)).fetchone()
     if owner is not None:
-        raise InvalidField("number", f"{number.number} belongs to project {owner[0]} already")
+        raise InvalidField(
+            "number", Sentence("{number} belongs to project {project} already", number=number.number, project=owner[0])
+        )
     _check_owner(cursor, number.project, number.scenario)
     cursor.execute("INSERT INTO number VALUES (?, ?, ?)", (number.number, number.project, number.scenario))
     return number
@@ -214,22 +216,22 @@ def _add_number(cursor: sqlite3.Cursor, number: Number) -> Number:
 def _replace(cursor: sqlite3.Cursor, value: Project | Scenario | Number) -> Project | Scenario | Number:
     match value:
         case Project():
-            what = f"project {value.id}"
+            what = Sentence("project {project}", project=value.id)
             cursor.execute("UPDATE project SET key = ?, value = ? WHERE id = ?", (value.key, _json(value), value.id))
         case Scenario():
-            what = f"scenario {value.id} of project {value.project}"
+            what = Sentence("scenario {scenario} of project {project}", scenario=value.id, project=value.project)
             cursor.execute(
                 "UPDATE scenario SET value = ? WHERE project = ? AND id = ?", (_json(value), value.project, value.id)
             )
         case Number():
-            what = f"number {value.number}"
+            what = Sentence("number {number}", number=value.number)
             _check_owner(cursor, value.project, value.scenario)
             cursor.execute(
                 "UPDATE number SET project = ?, scenario = ? WHERE number = ?",
                 (value.project, value.scenario, value.number),
             )
     if not cursor.rowcount:
-        raise NoSuchObject(f"{what} does not exist")
+        raise NoSuchObject(Sentence("{what} does not exist", what=what))
     return value
 
 
@@ -246,11 +248,13 @@ def _remove(cursor: sqlite3.Cursor, value: Scenario | Number) -> None:
 
 def _check_owner(cursor: sqlite3.Cursor, project: int, scenario: int | None) -> None:
     if cursor.execute("SELECT 1 FROM project WHERE id = ?", (project,)).fetchone() is None:
-        raise NoSuchObject(f"project {project} does not exist")
+        raise NoSuchObject(Sentence("project {project} does not exist", project=project))
     if scenario is None:
         return
     if cursor.execute("SELECT 1 FROM scenario WHERE project = ? AND id = ?", (project, scenario)).fetchone() is None:
-        raise NoSuchObject(f"scenario {scenario} of project {project} does not exist")
+        raise NoSuchObject(
+            Sentence("scenario {scenario} of project {project} does not exist", scenario=scenario, project=project)
+        )
 
 
 def _snapshot(cursor: sqlite3.Cursor) -> tuple[int, list[Project], list[Scenario], list[Number]]:

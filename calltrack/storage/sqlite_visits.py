@@ -8,7 +8,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from calltrack.errors import NoSuchObject
+from calltrack.errors import NoSuchObject, Sentence
 from calltrack.events.derived import of_lease, of_visit
 from calltrack.interfaces import IVisitStore
 from calltrack.storage.sqlite import Database
@@ -139,7 +139,7 @@ def _lease(row: tuple) -> Lease:
 def _get(cursor: sqlite3.Cursor, project: int, number: int) -> Visit:
     row = cursor.execute("SELECT value FROM visit WHERE project = ? AND number = ?", (project, number)).fetchone()
     if row is None:
-        raise NoSuchObject(f"visit {number} of project {project} does not exist")
+        raise NoSuchObject(Sentence("visit {number} of project {project} does not exist", number=number, project=project))
     return _visits.decode(row[0])
 
 

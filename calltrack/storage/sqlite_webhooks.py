@@ -8,7 +8,7 @@ from typing import Any, Sequence
 import msgspec
 from twisted.internet.defer import Deferred
 
-from calltrack.errors import NoSuchObject
+from calltrack.errors import NoSuchObject, Sentence
 from calltrack.events.webhooks import Attempt, Delivery, Settled, Standing, Webhook
 from calltrack.storage.sqlite_events import Transactions, last_seq, logged
 
@@ -99,7 +99,7 @@ def _add(cursor: sqlite3.Cursor, webhook: Webhook) -> Webhook:
 def _remove(cursor: sqlite3.Cursor, webhook_id: int) -> None:
     cursor.execute("DELETE FROM webhook WHERE id = ?", (webhook_id,))
     if not cursor.rowcount:
-        raise NoSuchObject(f"webhook {webhook_id} does not exist")
+        raise NoSuchObject(Sentence("webhook {webhook} does not exist", webhook=webhook_id))
 
 
 def _refill(cursor: sqlite3.Cursor, webhook: Webhook, after: int, room: int, too_old: int) -> list[Delivery]:
@@ -175,7 +175,7 @@ def _replay(
 ) -> int:
     row = cursor.execute("SELECT value, project, seq FROM webhook WHERE id = ?", (webhook_id,)).fetchone()
     if row is None:
-        raise NoSuchObject(f"webhook {webhook_id} does not exist")
+        raise NoSuchObject(Sentence("webhook {webhook} does not exist", webhook=webhook_id))
     types = _webhooks.decode(row[0]).events
     conditions = ["project = ?", f"type IN ({', '.join('?' * len(types))})", "seq <= ?"]
     values: list[Any] = [row[1], *types, row[2]]  # what is behind its place in the log comes anyway

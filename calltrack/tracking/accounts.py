@@ -12,7 +12,7 @@ from typing import Any, Sequence
 
 import msgspec
 
-from calltrack.errors import InvalidField
+from calltrack.errors import InvalidField, Sentence
 from calltrack.interfaces import IAccountStore, ILocationStore
 from calltrack.tracking.bindings import Binding
 
@@ -102,8 +102,7 @@ def check_password(password: str) -> None:
     """Raises InvalidField that names every rule `password` breaks."""
     broken = broken_rules(password)
     if broken:
-        raise InvalidField("password", f"{', '.join(broken)}; allowed: at least {MIN_PASSWORD} characters, upper- and "
-                           "lower-case letters among them")  # fmt: skip
+        raise InvalidField("password", Sentence("{broken}; allowed: at least {least} characters, upper- and lower-case letters among them", broken=[Sentence(rule) for rule in broken], least=MIN_PASSWORD))  # fmt: skip
 
 
 def broken_rules(password: str) -> list[str]:

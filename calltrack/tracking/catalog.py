@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from calltrack.errors import InvalidField, NoSuchObject
+from calltrack.errors import InvalidField, NoSuchObject, Sentence
 from calltrack.interfaces import ICatalogStore
 from calltrack.tracking.display import check_mask
 from calltrack.tracking.markers import clean_marker
@@ -73,7 +73,7 @@ class Catalog:
 
     async def project(self, project: int) -> Project:
         """The project with this id."""
-        return _found(f"project {project}", (p for p in await self.projects() if p.id == project))
+        return _found(Sentence("project {project}", project=project), (p for p in await self.projects() if p.id == project))
 
     # Scenarios
 
@@ -139,7 +139,9 @@ class Catalog:
 
     async def scenario(self, scenario: int) -> Scenario:
         """The scenario with this id."""
-        return _found(f"scenario {scenario}", (s for s in await self.scenarios() if s.id == scenario))
+        return _found(
+            Sentence("scenario {scenario}", scenario=scenario), (s for s in await self.scenarios() if s.id == scenario)
+        )
 
     # Numbers
 
@@ -168,7 +170,7 @@ class Catalog:
     async def number(self, number: str, country: str = "") -> Number:
         """The number that is written so."""
         digits = normalise(number, country)
-        return _found(f"number {digits}", (n for n in await self.numbers() if n.number == digits))
+        return _found(Sentence("number {number}", number=digits), (n for n in await self.numbers() if n.number == digits))
 
 
 def draft_scenario(name: str, project: int, static: str, **fields: Any) -> Scenario:
@@ -182,11 +184,13 @@ def draft_scenario(name: str, project: int, static: str, **fields: Any) -> Scena
 def read_targets(forwards: Sequence[str], **settings: Any) -> tuple[Target, ...]:
     """Targets in ringing order; `settings` are further fields of each. Raises InvalidField."""
     if not 1 <= len(forwards) <= MAX_TARGETS:
-        raise InvalidField("forward", f"{len(forwards)} targets given; allowed: 1 to {MAX_TARGETS}")
+        raise InvalidField(
+            "forward", Sentence("{count} targets given; allowed: 1 to {most}", count=len(forwards), most=MAX_TARGETS)
+        )
     targets = tuple(_changed(parse_target(text), settings, _TARGET_RULES) for text in forwards)
     for position, target in enumerate(targets):
         if target in targets[:position]:
-            raise InvalidField("forward", f"{quoted(target.label)} stands there twice")
+            raise InvalidField("forward", Sentence("{label} stands there twice", label=quoted(target.label)))
     return targets
 
 
@@ -202,28 +206,31 @@ def with_addressing(changes: dict[str, Any], current: Addressing = Addressing())
 def _found(what: str, candidates: Iterable[Any]) -> Any:
     for found in candidates:
         return found
-    raise NoSuchObject(f"{what} does not exist")
+    raise NoSuchObject(Sentence("{what} does not exist", what=what))
 
 
 def _changed(value: Any, changes: dict[str, Any], rules: dict[str, Callable[[str, Any], Any]]) -> Any:
     """`value` with `changes`, each as its rule gives it. Raises InvalidField."""
     for field in changes:
         if field not in rules:
-            raise InvalidField(field, f"cannot be set; allowed: {', '.join(rules)}")
+            raise InvalidField(field, Sentence("cannot be set; allowed: {allowed}", allowed=", ".join(rules)))
     return msgspec.structs.replace(value, **{field: rules[field](field, new) for field, new in changes.items()})
 
 
 def _name(field: str, value: str) -> str:
     name = value.strip(" ")
     if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
-        raise InvalidField(field, f"{quoted(name)} is no name; allowed: 1 to {MAX_NAME} characters on one line")
+        raise InvalidField(
+            field,
+            Sentence("{name} is no name; allowed: 1 to {most} characters on one line", name=quoted(name), most=MAX_NAME),
+        )
     return name
 
 
 def _marker(field: str, value: str) -> str:
     marker = clean_marker(value)
     if not marker:
-        raise InvalidField(field, f"{quoted(value)} is no marker; allowed: 1 to 255 bytes of text")
+        raise InvalidField(field, Sentence("{value} is no marker; allowed: 1 to 255 bytes of text", value=quoted(value)))
     return marker
 
 
@@ -231,7 +238,9 @@ def _sites(field: str, value: Iterable[str]) -> tuple[str, ...]:
     sites = tuple(dict.fromkeys(value))
     for site in sites:
         if not _SITE.match(site):
-            raise InvalidField("site", f"{quoted(site)} is no site; allowed: an address as https://shop.example")
+            raise InvalidField(
+                "site", Sentence("{site} is no site; allowed: an address as https://shop.example", site=quoted(site))
+            )
     return sites
 
 
@@ -245,7 +254,9 @@ def _time_zone(field: str, value: str) -> str:
     try:
         ZoneInfo(value)
     except (ValueError, OSError, ZoneInfoNotFoundError):
-        raise InvalidField(field, f"{quoted(value)} is no time zone; allowed: UTC, or as Europe/Moscow") from None
+        raise InvalidField(
+            field, Sentence("{value} is no time zone; allowed: UTC, or as Europe/Moscow", value=quoted(value))
+        ) from None
     return value
 
 
@@ -264,7 +275,9 @@ def _codecs(field: str, value: Iterable[str]) -> tuple[str, ...]:
     codecs = tuple(dict.fromkeys(value))
     for codec in codecs:
         if not _CODEC.match(codec):
-            raise InvalidField(field, f"{quoted(codec)} is no codec name; allowed: names as G729, PCMU, PCMA, opus")
+            raise InvalidField(
+                field, Sentence("{codec} is no codec name; allowed: names as G729, PCMU, PCMA, opus", codec=quoted(codec))
+            )
     return codecs
 
 
@@ -272,7 +285,7 @@ def _several(rule: Callable[[str, str], str]) -> Callable[[str, Iterable[str]], 
     def rules(field: str, value: Iterable[str]) -> tuple[str, ...]:
         found = tuple(dict.fromkeys(rule(field, item) for item in value if item))
         if len(found) > MAX_SHOWN:
-            raise InvalidField(field, f"{len(found)} given; allowed: up to {MAX_SHOWN}")
+            raise InvalidField(field, Sentence("{count} given; allowed: up to {most}", count=len(found), most=MAX_SHOWN))
         return found
 
     return rules
@@ -281,26 +294,37 @@ def _several(rule: Callable[[str, str], str]) -> Callable[[str, Iterable[str]], 
 def _selector(field: str, value: str) -> str:
     selector = value.strip(" ")
     if not 1 <= len(selector) <= 200 or not selector.isprintable() or "<" in selector or "{" in selector:
-        raise InvalidField(field, f"{quoted(value)} is no CSS selector; allowed: as .phone or #header a[href^='tel:']")
+        raise InvalidField(
+            field, Sentence("{value} is no CSS selector; allowed: as .phone or #header a[href^='tel:']", value=quoted(value))
+        )
     return selector
 
 
 def _ring(field: str, value: str) -> str:
     if value not in ("in-order", "all"):
-        raise InvalidField(field, f"{quoted(value)} is none of in-order, all")
+        raise InvalidField(field, Sentence("{value} is none of in-order, all", value=quoted(value)))
     return value
 
 
 def _flag(field: str, value: bool) -> bool:
     if not isinstance(value, bool):
-        raise InvalidField(field, f"{value!r} is neither true nor false")
+        raise InvalidField(field, Sentence("{value} is neither true nor false", value=repr(value)))
     return value
 
 
 def _within(low: float, high: float, unit: str) -> Callable[[str, Any], Any]:
     def rule(field: str, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            raise InvalidField(field, f"{value!r} is outside {low:g} to {high:g} ({unit})")
+            raise InvalidField(
+                field,
+                Sentence(
+                    "{value} is outside {low} to {high} ({unit})",
+                    value=repr(value),
+                    low=f"{low:g}",
+                    high=f"{high:g}",
+                    unit=Sentence(unit),
+                ),
+            )
         return value
 
     return rule
@@ -311,7 +335,7 @@ def _whole(high: int, unit: str) -> Callable[[str, Any], Any]:
 
     def rule(field: str, value: Any) -> int:
         if within(field, value) != int(value):
-            raise InvalidField(field, f"{value!r} is no whole number")
+            raise InvalidField(field, Sentence("{value} is no whole number", value=repr(value)))
         return int(value)
 
     return rule

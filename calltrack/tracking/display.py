@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Iterable
 
-from calltrack.errors import InvalidField
+from calltrack.errors import InvalidField, Sentence
 from calltrack.tracking.model import Scenario, Swap, Visit
 from calltrack.tracking.segments import segment
 from calltrack.tracking.targets import quoted
@@ -46,7 +46,12 @@ def check_mask(mask: str) -> str:
     """A mask as a person wrote it. Raises InvalidField."""
     if mask and (not 1 <= mask.count(PLACE) <= 15 or len(mask) > MAX_MASK or not mask.isprintable()):
         raise InvalidField(
-            "mask", f"{quoted(mask)} is no mask; allowed: 1 to 15 times {PLACE} for a digit, as 8 (XXX) XXX-XX-XX"
+            "mask",
+            Sentence(
+                "{mask} is no mask; allowed: 1 to 15 times {place} for a digit, as 8 (XXX) XXX-XX-XX",
+                mask=quoted(mask),
+                place=PLACE,
+            ),
         )
     return mask
 

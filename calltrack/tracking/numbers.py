@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from calltrack.errors import InvalidField
+from calltrack.errors import InvalidField, Sentence
 from calltrack.tracking.targets import quoted
 
 MIN_DIGITS, MAX_DIGITS = 3, 15  # short codes; ITU-T E.164 section 6.1
@@ -29,8 +29,12 @@ def normalise(text: str, country: str = "", field: str = "number") -> str:
     if not MIN_DIGITS <= len(digits) <= MAX_DIGITS:
         raise InvalidField(
             field,
-            f"{quoted(text)} is no telephone number; allowed: {MIN_DIGITS} to {MAX_DIGITS} digits, "
-            "with or without + and separators, as in 11231234567 or +1 123 123 4567",
+            Sentence(
+                "{text} is no telephone number; allowed: {least} to {most} digits, with or without + and separators, as in 11231234567 or +1 123 123 4567",
+                text=quoted(text),
+                least=MIN_DIGITS,
+                most=MAX_DIGITS,
+            ),
         )
     return digits
 

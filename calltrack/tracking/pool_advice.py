@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Iterable
 
-from calltrack.errors import InvalidField
+from calltrack.errors import InvalidField, Sentence
 from calltrack.interfaces import IVisitStore
 from calltrack.tracking.advisor import Advice, advise, asks_of
 from calltrack.tracking.catalog import Catalog
@@ -34,7 +34,10 @@ class PoolAdvice:
         scenario, StoreUnavailable."""
         of = await self._catalog.scenario(scenario)
         if of.kind != "dynamic":
-            raise InvalidField("scenario", f"{scenario} is static: its numbers belong to its channel, not to visitors")
+            raise InvalidField(
+                "scenario",
+                Sentence("{scenario} is static: its numbers belong to its channel, not to visitors", scenario=scenario),
+            )
         pool = sum(n.scenario == scenario and n.number != of.fallback for n in await self._catalog.numbers(of.project))
         now = self._wall_ms()
         found: Any = await self._visits.usage(scenario, now - round(days * 86_400_000))

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from calltrack.errors import InvalidField, NoSuchObject
+from calltrack.errors import InvalidField, NoSuchObject, Sentence
 from calltrack.interfaces import ICallRecordStore
 from calltrack.tracking.model import CallRecord, Status
 from calltrack.tracking.targets import quoted
@@ -100,10 +100,10 @@ class CallLog:
     async def call(self, call_id: str, project: int | None = None) -> CallRecord:
         """The call with this id, with its ladder. Raises NoSuchObject, also when it is none of `project`."""
         if not call_id.isprintable():
-            raise NoSuchObject(f"call {ascii(call_id)} does not exist")
+            raise NoSuchObject(Sentence("call {call} does not exist", call=ascii(call_id)))
         record = await self._records.get(call_id)
         if project not in (None, record.project):
-            raise NoSuchObject(f"call {call_id} does not exist")
+            raise NoSuchObject(Sentence("call {call} does not exist", call=call_id))
         return record
 
     async def page(self, query: CallQuery, cursor: str = "") -> tuple[list[CallRecord], str | None]:
@@ -130,11 +130,17 @@ def checked_query(query: CallQuery) -> CallQuery:
     """`query` when its values may be asked for. Raises InvalidField."""
     for status in query.statuses:
         if status not in STATUSES:
-            raise InvalidField("status", f"{quoted(status)} is no status; allowed: {', '.join(STATUSES)}")
+            raise InvalidField(
+                "status",
+                Sentence("{status} is no status; allowed: {allowed}", status=quoted(status), allowed=", ".join(STATUSES)),
+            )
     if query.sort not in get_args(Sort):
-        raise InvalidField("sort", f"{quoted(query.sort)} is no order; allowed: {', '.join(get_args(Sort))}")
+        raise InvalidField(
+            "sort",
+            Sentence("{sort} is no order; allowed: {allowed}", sort=quoted(query.sort), allowed=", ".join(get_args(Sort))),
+        )
     if not 1 <= query.limit <= MAX_LIMIT:
-        raise InvalidField("limit", f"{query.limit} is outside 1 to {MAX_LIMIT}")
+        raise InvalidField("limit", Sentence("{limit} is outside 1 to {most}", limit=query.limit, most=MAX_LIMIT))
     if query.since is not None and query.until is not None and query.until <= query.since:
         raise InvalidField("until", "must be after since")
     return query
@@ -152,7 +158,11 @@ def read_cursor(text: str, query: CallQuery) -> tuple[float, str]:
         place = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
         sort, value, call_id = msgspec.json.decode(place, type=tuple[str, float, str])
     except (binascii.Error, UnicodeError, msgspec.DecodeError):
-        raise InvalidField("cursor", f"{quoted(text)} is not what the page before gave as next") from None
+        raise InvalidField(
+            "cursor", Sentence("{text} is not what the page before gave as next", text=quoted(text))
+        ) from None
     if sort != query.sort:
-        raise InvalidField("cursor", f"is of a list in the order {quoted(sort)}; ask with that sort, or without cursor")
+        raise InvalidField(
+            "cursor", Sentence("is of a list in the order {sort}; ask with that sort, or without cursor", sort=quoted(sort))
+        )
     return (int(value) if query.key == "created" else value), call_id

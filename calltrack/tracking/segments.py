@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 from typing import Callable
 
-from calltrack.errors import InvalidField
+from calltrack.errors import InvalidField, Sentence
 from calltrack.tracking.model import Visit
 from calltrack.tracking.patterns import wildcard
 from calltrack.tracking.targets import quoted
@@ -37,7 +37,15 @@ def check_segment(text: str) -> str:
     """A segment as a person wrote it, tidied. Raises InvalidField."""
     tidy = text.strip(" ")
     if not tidy or len(tidy) > MAX_SEGMENT or not tidy.isprintable():
-        raise InvalidField("segment", f"{quoted(text)} is no segment; allowed: 1 to {MAX_SEGMENT} characters, as {FORM}")
+        raise InvalidField(
+            "segment",
+            Sentence(
+                "{text} is no segment; allowed: 1 to {most} characters, as {form}",
+                text=quoted(text),
+                most=MAX_SEGMENT,
+                form=Sentence(FORM),
+            ),
+        )
     segment(tidy)
     return tidy
 
@@ -55,10 +63,23 @@ def segment(text: str) -> Match:
 def _condition(part: str, whole: str) -> Match:
     found = _CONDITION.match(part.strip(" "))
     if found is None:
-        raise InvalidField("segment", f"{quoted(part)} in {quoted(whole)} is no condition; allowed: {FORM}")
+        raise InvalidField(
+            "segment",
+            Sentence(
+                "{part} in {whole} is no condition; allowed: {form}",
+                part=quoted(part),
+                whole=quoted(whole),
+                form=Sentence(FORM),
+            ),
+        )
     field, operator = found["field"].lower(), " ".join(found["op"].lower().split())
     if field not in FIELDS:
-        raise InvalidField("segment", f"{quoted(field)} is nothing that a visit has; allowed: {', '.join(FIELDS)}")
+        raise InvalidField(
+            "segment",
+            Sentence(
+                "{field} is nothing that a visit has; allowed: {allowed}", field=quoted(field), allowed=", ".join(FIELDS)
+            ),
+        )
     value = found["value"].strip(" ")
     if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
         value = value[1:-1]

@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Callable, Iterable, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from calltrack.errors import InvalidField
+from calltrack.errors import InvalidField, Sentence
 from calltrack.tracking.markers import clean_marker
 from calltrack.tracking.patterns import wildcard
 from calltrack.tracking.referrers import search_engine, social_network
@@ -96,7 +96,7 @@ def check_rules(lines: Iterable[str]) -> tuple[str, ...]:
     """Rules as a person wrote them, tidied. Raises InvalidField."""
     tidy = tuple(" ".join(line.split()) for line in lines)
     if len(tidy) > MAX_RULES:
-        raise InvalidField("marker_rules", f"{len(tidy)} rules given; allowed: {MAX_RULES}")
+        raise InvalidField("marker_rules", Sentence("{count} rules given; allowed: {most}", count=len(tidy), most=MAX_RULES))
     Rules(tidy)
     return tidy
 
@@ -107,7 +107,9 @@ def arrival(page: str, referrer: str, own_hosts: Iterable[str] = ()) -> Arrival:
     of a page; a referrer that cannot be read counts as none."""
     address = _split(page)
     if address is None or address.scheme not in _SCHEMES or not _host(address):
-        raise InvalidField("page", f"{quoted(page)} is no address of a page; allowed: http://... or https://...")
+        raise InvalidField(
+            "page", Sentence("{page} is no address of a page; allowed: http://... or https://...", page=quoted(page))
+        )
     came = _split(referrer) if referrer else None
     host = _host(came) if came is not None and came.scheme in (*_SCHEMES, "android-app") else ""
     return Arrival(_kind(host, _host(address), own_hosts), host, _parameters(address))
@@ -178,9 +180,12 @@ def _rule(line: str) -> tuple[Callable[[Arrival], bool], str, bool]:
     condition, arrow, template = line.partition("=>")
     condition, template = condition.strip(" "), template.strip(" ")
     if not arrow or not condition or not clean_marker(template):
-        raise InvalidField("marker_rules", f"{quoted(line)} is no rule; {_FORM}")
+        raise InvalidField("marker_rules", Sentence("{line} is no rule; {form}", line=quoted(line), form=Sentence(_FORM)))
     if "{" in _PLACE.sub("", template) or "}" in _PLACE.sub("", template):
-        raise InvalidField("marker_rules", f"{quoted(line)} has a brace that closes no name; {_FORM}")
+        raise InvalidField(
+            "marker_rules",
+            Sentence("{line} has a brace that closes no name; {form}", line=quoted(line), form=Sentence(_FORM)),
+        )
     parameter = _PARAMETER.match(condition)
     if parameter:
         return _by_parameter(parameter[1].lower(), parameter[2]), template, True
@@ -192,7 +197,12 @@ def _rule(line: str) -> tuple[Callable[[Arrival], bool], str, bool]:
         return lambda arrival: bool(arrival.host) and matches(arrival.host), template, False
     kinds = ", ".join(_KINDS)
     raise InvalidField(
-        "marker_rules", f"{quoted(condition)} is no condition; allowed: ?PARAMETER, ?PARAMETER=VALUE, from HOST, {kinds}"
+        "marker_rules",
+        Sentence(
+            "{condition} is no condition; allowed: ?PARAMETER, ?PARAMETER=VALUE, from HOST, {kinds}",
+            condition=quoted(condition),
+            kinds=kinds,
+        ),
     )
 
 

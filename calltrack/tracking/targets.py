@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from calltrack.errors import InvalidField
+from calltrack.errors import InvalidField, Sentence
 from calltrack.tracking.model import Target
 
 TRANSPORTS = ("udp", "tcp", "tls")
@@ -56,7 +56,12 @@ def parse_target(text: str, field: str = "forward", **settings: Any) -> Target:
         return Target(kind="phone", address=_phone(rest, field), **settings)
     address = parse_sip_address(text, field)
     if not address.user:
-        raise InvalidField(field, f"{quoted(text)} names no user; allowed: {FORMS}")
+        raise InvalidField(
+            field,
+            Sentence(
+                "{text} {why}; allowed: {forms}", text=quoted(text), why=Sentence("names no user"), forms=Sentence(FORMS)
+            ),
+        )
     return Target(kind="sip", address=str(address), **settings)
 
 
@@ -67,7 +72,9 @@ def parse_sip_address(text: str, field: str) -> SIPAddress:
     """
 
     def refuse(why: str) -> InvalidField:
-        return InvalidField(field, f"{quoted(text)} {why}; allowed: {FORMS}")
+        return InvalidField(
+            field, Sentence("{text} {why}; allowed: {forms}", text=quoted(text), why=Sentence(why), forms=Sentence(FORMS))
+        )
 
     if any(not char.isprintable() or char == " " for char in text):
         raise refuse("holds a space or control character")
@@ -95,7 +102,11 @@ def _phone(text: str, field: str) -> str:
     number = text.translate(_SEPARATORS)
     if not _PHONE.match(number):
         raise InvalidField(
-            field, f"{quoted('phone:' + text)} is no E.164 number; write + and 5 to 15 digits, as in phone:+74951234567"
+            field,
+            Sentence(
+                "{text} is no E.164 number; write + and 5 to 15 digits, as in phone:+74951234567",
+                text=quoted("phone:" + text),
+            ),
         )
     return number
 
@@ -124,7 +135,7 @@ def _split_port(hostport: str, refuse) -> tuple[str, int | None]:
     if not colon:
         return host, None
     if not re.fullmatch("[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
-        raise refuse(f"has port {quoted(port)}, which is outside 1 to 65535")
+        raise refuse(Sentence("has port {port}, which is outside 1 to 65535", port=quoted(port)))
     return host, int(port)
 
 
@@ -133,7 +144,7 @@ def _check_host(host: str, refuse) -> str:
         try:
             literal = ipaddress.IPv6Address(host[1:-1])
         except ValueError:
-            raise refuse(f"has {quoted(host)}, which is no IPv6 address") from None
+            raise refuse(Sentence("has {host}, which is no IPv6 address", host=quoted(host))) from None
         if literal.scope_id:
             raise refuse("has an IPv6 address with a zone (%...), which means nothing to others")
         return str(literal)
@@ -146,9 +157,9 @@ def _check_host(host: str, refuse) -> str:
         try:
             return str(ipaddress.IPv4Address(host))
         except ValueError:
-            raise refuse(f"has {quoted(host)}, which is no IPv4 address") from None
+            raise refuse(Sentence("has {host}, which is no IPv4 address", host=quoted(host))) from None
     if len(host) > 253 or not all(_LABEL.match(label) for label in labels):
-        raise refuse(f"has {quoted(host)}, which is no host name")
+        raise refuse(Sentence("has {host}, which is no host name", host=quoted(host)))
     return host.lower()
 
 
@@ -157,8 +168,12 @@ def _transport(parameters: list[str], refuse) -> str:
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.lower() != "transport" or transport:
-            raise refuse(f"has the parameter {quoted(parameter)}; only one ;transport= may stand there")
+            raise refuse(
+                Sentence("has the parameter {parameter}; only one ;transport= may stand there", parameter=quoted(parameter))
+            )
         transport = value.lower()
         if transport not in TRANSPORTS:
-            raise refuse(f"has transport {quoted(value)}; it is one of {', '.join(TRANSPORTS)}")
+            raise refuse(
+                Sentence("has transport {value}; it is one of {allowed}", value=quoted(value), allowed=", ".join(TRANSPORTS))
+            )
     return transport

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
-from calltrack.errors import NoSuchObject
+from calltrack.errors import NoSuchObject, Sentence
 from calltrack.recording.files import path_of
 from calltrack.tracking.model import CallRecord
 
@@ -38,10 +38,10 @@ def name_of(record: CallRecord, capture: bool = False) -> str:
     """The file of a call's recording, or of the capture beside it. Raises NoSuchObject with the reason."""
     kept = record.recording
     if not kept or kept.state in ("failed", "active", "elsewhere", "deleted"):
-        why = "nothing was recorded" if not kept else WHY.get(kept.state, kept.reason)
-        raise NoSuchObject(f"call {record.id} has no recording: {why}")
+        why = Sentence("nothing was recorded") if not kept else WHY.get(kept.state, kept.reason)
+        raise NoSuchObject(Sentence("call {call} has no recording: {why}", call=record.id, why=Sentence(why)))
     if capture and not kept.capture:
-        raise NoSuchObject(f"call {record.id} has no capture beside its recording")
+        raise NoSuchObject(Sentence("call {call} has no capture beside its recording", call=record.id))
     return kept.capture if capture else kept.name
 
 
@@ -60,7 +60,7 @@ async def send(request: IRequest, reactor: Any, directory: str, name: str) -> by
         path = path_of(directory, name)
         file = await deferToThreadPool(reactor, pool, os.open, path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except (OSError, ValueError):
-        raise NoSuchObject(f"the recording {name} is not there") from None
+        raise NoSuchObject(Sentence("the recording {name} is not there", name=name)) from None
     try:
         size = os.fstat(file).st_size
         start, end = _piece(request.getHeader(b"range"), size)

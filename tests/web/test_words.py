@@ -49,14 +49,50 @@ def said_in_modules():
     yield from people_passwords.broken_rules("\n") + people_passwords.broken_rules("maria password" + "x" * 300, "maria")
 
 
+_REFUSALS = {"InvalidField", "NoSuchObject", "NotAllowed", "WrongPassword"}
+_FOR_OPERATORS = {"json_lines.py", "line.py", "redis_streams.py", "sinks.py", "http_source.py"}  # their words are for logs
+
+
+def refusals_of_services():
+    """Each call that makes a refusal which the page may have to show: its place, and its words as they are written."""
+    home = HOME.parent
+    folders = [home / name for name in ("access", "events", "storage", "tracking", "web/pages")]
+    for path in sorted([*(path for folder in folders for path in folder.glob("*.py")), HOME / "recordings.py"]):
+        if path.name in _FOR_OPERATORS:
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
+                if node.func.id in {*_REFUSALS, "Sentence", "refuse", "_within", "_whole"}:  # the last two: a unit
+                    words = node.args[0] if node.func.id == "Sentence" else node.args[-1]
+                    yield f"{path.relative_to(home)}:{node.lineno}", words
+
+
+def said_by_services():
+    """Templates of refusals, and what stands in their blanks."""
+    from calltrack.tracking import segments, sources, targets
+    from calltrack.web import recordings
+
+    for _, words in refusals_of_services():
+        if isinstance(words, ast.Constant) and isinstance(words.value, str):
+            yield words.value
+    yield from (targets.FORMS, segments.FORM, sources._FORM)
+    yield from recordings.WHY.values()
+
+
 NOT_WORDS = {"both-ways", "caller-silent", "target-silent", "?", ""}  # keys of tables that stand in a call
 
 
 class WordTests(SynchronousTestCase):
     def test_everything_is_said_in_russian(self):
         table = _table("ru")
-        missing = sorted({key for key in (*said_in_templates(), *said_in_modules()) if key not in table} - NOT_WORDS)
+        missing = sorted(
+            {key for key in (*said_in_templates(), *said_in_modules(), *said_by_services()) if key not in table} - NOT_WORDS
+        )
         self.assertEqual(missing, [])
+
+    def test_words_of_a_refusal_are_a_template_and_never_put_together_before(self):
+        glued = [place for place, words in refusals_of_services() if isinstance(words, ast.JoinedStr | ast.BinOp)]
+        self.assertEqual(glued, [])
 
     def test_translations_have_the_blanks_of_what_they_translate(self):
         for key, text in _table("ru").items():
@@ -64,7 +100,7 @@ class WordTests(SynchronousTestCase):
                 self.assertEqual(set(_BLANKS.findall(form)), set(_BLANKS.findall(key)), key)
 
     def test_no_translation_is_left_over(self):
-        said = {*said_in_templates(), *said_in_modules()}
+        said = {*said_in_templates(), *said_in_modules(), *said_by_services()}
         code = "".join(path.read_text("utf-8") for path in (HOME / "pages").glob("*.py"))
         code += "".join(path.read_text("utf-8") for path in (HOME / "templates").iterdir())
         left = [key for key in _table("ru") if key not in said and f'"{key}"' not in code]

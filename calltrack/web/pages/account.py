@@ -39,7 +39,7 @@ async def save(view: View) -> bytes:
     try:
         await view.services.accounts.set_password(view.project.id, password)
     except InvalidField as error:
-        return await _page(view, {error.field: error.message})
+        return await _page(view, {error.field: error.words})
     await view.note("account.password-set")
     return view.redirect(view.link("account"), "account")
 
@@ -76,7 +76,7 @@ async def check_target(view: View) -> bytes:
     try:
         target = parse_target(f"phone:{value}" if value[:1] in "+0123456789" and "@" not in value else value)
     except InvalidField as error:
-        return view.json({"ok": False, "words": error.message})
+        return view.json({"ok": False, "words": view.words.tell(error.words)})
     return view.json({"ok": True, "words": view.say("calls go to {target}", target=target.label)})
 
 

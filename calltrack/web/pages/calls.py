@@ -49,7 +49,7 @@ async def calls(view: View) -> bytes:
         found, cursor = await view.services.calls.page(query, view.given("cursor"))
         following = {**filters, "cursor": cursor} if cursor else {}
     except InvalidField as error:
-        errors[error.field] = error.message
+        errors[error.field] = error.words
     scenarios = await view.services.catalog.scenarios(view.project.id)
     return view.render(
         "calls.html",

@@ -31,7 +31,7 @@ async def set_up(view: View) -> bytes:
         _repeated(view, password)
         person = await people.set_up(view.given("token"), name, password)
     except InvalidField as error:
-        return _set_up(view, {error.field: error.message})
+        return _set_up(view, {error.field: error.words})
     return await _enter(view, person, "/projects/new")
 
 
@@ -81,7 +81,7 @@ async def password(view: View) -> bytes:
         _repeated(view, chosen)
         person = await view.services.people.choose_password(view.given("token"), chosen)
     except InvalidField as error:
-        return _password(view, {error.field: error.message})
+        return _password(view, {error.field: error.words})
     return await _enter(view, person, "/")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from calltrack.errors import InvalidField, NoSuchObject
+from calltrack.errors import InvalidField, NoSuchObject, Sentence
 from calltrack.tracking.model import Number
 from calltrack.web.pages.site import Route
 from calltrack.web.pages.view import View
@@ -38,7 +38,7 @@ async def add(view: View) -> bytes:
             values["number"], view.project.id, view.whole("scenario"), view.services.country
         )
     except InvalidField as error:
-        return await _list(view, values, {error.field: error.message})
+        return await _list(view, values, {error.field: error.words})
     await view.note("number.added", added.number)
     return view.redirect(view.link("numbers"), "added")
 
@@ -47,7 +47,7 @@ async def _number(view: View) -> Number:
     assert view.project is not None
     found = await view.services.catalog.number(view.path["number"])
     if found.project != view.project.id:
-        raise NoSuchObject(f"number {found.number} does not exist")
+        raise NoSuchObject(Sentence("number {number} does not exist", number=found.number))
     return found
 
 

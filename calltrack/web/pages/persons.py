@@ -44,7 +44,7 @@ async def add(view: View) -> bytes:
     try:
         person = await view.services.people.add(values["name"], [_grant(view)], view.who.name)
     except InvalidField as error:
-        return await _page(view, values, {error.field: error.message})
+        return await _page(view, values, {error.field: error.words})
     secret = await view.services.people.link(person.id, who=view.who.name)
     return await _page(view, {}, {}, f"{view.base}/password?token={secret}", person.name)
 
@@ -59,7 +59,7 @@ async def grant(view: View) -> bytes:
             grants.append(_grant(view))
         await view.services.people.grant(person.id, grants, view.who.name)
     except InvalidField as error:
-        return await _page(view, {}, {error.field: error.message})
+        return await _page(view, {}, {error.field: error.words})
     return view.redirect("/people", "saved")
 
 
@@ -73,7 +73,7 @@ async def remove(view: View) -> bytes:
     try:
         await view.services.people.remove(view.path["person"], view.who.name)
     except InvalidField as error:
-        return await _page(view, {}, {error.field: error.message})
+        return await _page(view, {}, {error.field: error.words})
     return view.redirect("/people", "removed")
 
 
@@ -102,9 +102,9 @@ async def change_password(view: View) -> bytes:
             raise InvalidField("again", view.say("is not the same password"))
         await view.services.people.change_password(view.person.id, view.raw("old_password"), new)
     except InvalidField as error:
-        return await _me(view, {error.field: error.message})
+        return await _me(view, {error.field: error.words})
     except TooManyTries as error:
-        return await _me(view, {"old_password": str(error)})
+        return await _me(view, {"old_password": error.args[0]})
     return view.redirect("/log-in", "password")
 
 

@@ -19,7 +19,7 @@ async def add(view: View) -> bytes:
     try:
         project = await view.services.catalog.add_project(values["name"], sites, time_zone=values["time_zone"] or "UTC")
     except InvalidField as error:
-        return _form(view, values, {error.field: error.message})
+        return _form(view, values, {error.field: error.words})
     view.project = project
     await view.note("project.added", project.name)
     return view.redirect(f"/projects/{project.id}", "added")

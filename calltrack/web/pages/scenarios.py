@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from calltrack.errors import InvalidField, NoSuchObject
+from calltrack.errors import InvalidField, NoSuchObject, Sentence
 from calltrack.tracking.catalog import MAX_TARGETS, draft_scenario, read_targets
 from calltrack.tracking.model import DEFAULT_HOLD, DEFAULT_RING_TIME, DEFAULT_TARGET_CALLS, Addressing, Scenario, Target
 from calltrack.tracking.numbers import normalise
@@ -32,7 +32,7 @@ async def _scenario(view: View) -> Scenario:
     assert view.project is not None
     found = await view.services.catalog.scenario(view.path["scenario"])
     if found.project != view.project.id:
-        raise NoSuchObject(f"scenario {found.id} does not exist")
+        raise NoSuchObject(Sentence("scenario {scenario} does not exist", scenario=found.id))
     return found
 
 
@@ -96,7 +96,7 @@ def _shown(view: View) -> dict[str, Any]:
 
 
 def _errors(error: InvalidField) -> dict[str, str]:
-    return {_AS_TYPED.get(error.field, error.field): error.message}
+    return {_AS_TYPED.get(error.field, error.field): error.words}
 
 
 async def save_numbers(view: View) -> bytes:
@@ -236,7 +236,7 @@ async def _save_password(view: View) -> None:
         try:
             await view.services.accounts.set_password(view.project.id, view.raw("account_password"))
         except InvalidField as error:
-            raise InvalidField("account_password", error.message) from None
+            raise InvalidField("account_password", error.words) from None
         await view.note("account.password-set")
 
 
@@ -247,7 +247,7 @@ async def save_forwarding(view: View) -> bytes:
         await _save_password(view)
         await view.services.catalog.edit_scenario(scenario.id, **changes)
     except InvalidField as error:
-        return await _forwarding_form(view, scenario, _forwarding_typed(view), {error.field: error.message})
+        return await _forwarding_form(view, scenario, _forwarding_typed(view), {error.field: error.words})
     await view.note("scenario.changed", f"{scenario.id} ({scenario.name}): forwarding")
     return view.redirect(view.link("scenarios", scenario.id, "forwarding"), "saved")
 
@@ -265,12 +265,12 @@ async def add(view: View) -> bytes:
         await _save_password(view)
         added = await view.services.catalog.add_drafted(draft)
     except InvalidField as error:
-        return await _forwarding_form(view, None, _forwarding_typed(view), {error.field: error.message}, _carried(view))
+        return await _forwarding_form(view, None, _forwarding_typed(view), {error.field: error.words}, _carried(view))
     await view.note("scenario.added", f"{added.id} ({added.name})")
     try:
         await _assign(view, added.id, chosen)
     except InvalidField as error:
-        return await _numbers_form(view, added, _typed(view), chosen, {"new_number": error.message})
+        return await _numbers_form(view, added, _typed(view), chosen, {"new_number": error.words})
     return view.redirect(view.link("scenarios", added.id), "added")
 
 

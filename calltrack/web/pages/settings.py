@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from calltrack.access.model import SCOPES, published_key
-from calltrack.errors import InvalidField, NoSuchObject
+from calltrack.errors import InvalidField, NoSuchObject, Sentence
 from calltrack.web.pages.site import Route
 from calltrack.web.pages.view import View
 
@@ -54,7 +54,7 @@ async def save(view: View) -> bytes:
         typed = {name: view.given(name) for name in _FIELDS}
         field = "sites" if error.field == "site" else error.field
         values = {**typed, "sites": view.raw("sites"), "enabled": view.flag("enabled")}
-        return await _page(view, values, {field: error.message})
+        return await _page(view, values, {field: error.words})
     changed = [name for name, value in changes.items() if value != getattr(view.project, name)]
     await view.note("project.changed", ", ".join(changed))
     return view.redirect(view.link("settings"), "saved")
@@ -73,7 +73,7 @@ async def remove_key(view: View) -> bytes:
     assert view.project is not None
     key = await view.services.keys.key(view.path["key"])
     if key.project != view.project.id:
-        raise NoSuchObject(f"API key {key.id} does not exist")
+        raise NoSuchObject(Sentence("API key {key} does not exist", key=key.id))
     await view.services.keys.remove(key.id, view.who.name)
     return view.redirect(view.link("settings"), "removed")
 

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException
 
-from calltrack.errors import CalltrackError, InvalidField, NoSuchObject, NotAllowed, StoreUnavailable
+from calltrack.errors import CalltrackError, InvalidField, NoSuchObject, NotAllowed, Sentence, StoreUnavailable
 from calltrack.web.pages import gate
 from calltrack.web.pages.view import View
 from calltrack.web.pages.wording import Words, preferred
@@ -101,7 +101,7 @@ class Pages:
             wanted = view.path["project"]
             found = [one for one in view.projects if one.id == wanted]
             if not found:
-                raise NoSuchObject(f"project {wanted} does not exist")
+                raise NoSuchObject(Sentence("project {project} does not exist", project=wanted))
             view.project = found[0]
             view.words = Words(view.words.language, found[0].time_zone)
 
@@ -140,4 +140,4 @@ def _refuse(view: View, error: CalltrackError, status: int = 0) -> bytes:
     status = status or next((code for kind, code in known.items() if isinstance(error, kind)), 500)
     titles = {404: "Not found", 403: "Not allowed", 422: "Refused", 503: "The database does not answer"}
     title = view.say(titles.get(status, "That did not work"))
-    return view.render("refused.html", status, title=title, words_of_it=str(error))
+    return view.render("refused.html", status, title=title, words_of_it=view.words.refusal(error))

@@ -129,6 +129,8 @@ class View:
         self.request.setResponseCode(status)
         self.request.setHeader(b"content-type", b"text/html; charset=utf-8")
         words = self.words
+        if "errors" in values:
+            values["errors"] = {field: words.tell(wrong) for field, wrong in values["errors"].items()}
         shown = templates.get_template(template).render(
             view=self,
             services=self.services,

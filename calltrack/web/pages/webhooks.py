@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from calltrack.errors import InvalidField, NoSuchObject
+from calltrack.errors import InvalidField, NoSuchObject, Sentence
 from calltrack.events.webhooks import FORMATS, Webhook, published_webhook
 from calltrack.web.pages.site import Route
 from calltrack.web.pages.view import View
@@ -42,7 +42,7 @@ async def add(view: View) -> bytes:
         added = await view.services.webhooks.add(view.project.id, values["url"], events, **given)
     except InvalidField as error:
         field = {"event": "events"}.get(error.field, error.field)
-        return await _page(view, values, {field: error.message})
+        return await _page(view, values, {field: error.words})
     await view.note("webhook.added", f"{added.id}: {added.url}")
     return await _page(view, {}, {}, added.secret)
 
@@ -51,7 +51,7 @@ async def _own(view: View) -> Webhook:
     assert view.project is not None and view.services.webhooks is not None
     found = await view.services.webhooks.get(view.path["webhook"])
     if found.project != view.project.id:
-        raise NoSuchObject(f"webhook {found.id} does not exist")
+        raise NoSuchObject(Sentence("webhook {webhook} does not exist", webhook=found.id))
     return found
 
 

@@ -12,6 +12,8 @@ from importlib import resources
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from calltrack.errors import CalltrackError, InvalidField, Sentence, filled
+
 LANGUAGES = {"en": "English", "ru": "Русский"}
 
 
@@ -34,6 +36,24 @@ class Words:
         found = self._table.get(text, text)
         said = found if isinstance(found, str) else text
         return said.format(**values) if values else said
+
+    def tell(self, words: str) -> str:
+        """Words of a service, such as why it refuses, in this language; as they stand when they have no translation."""
+        if not isinstance(words, Sentence):
+            return self.say(words)
+        template = self._table.get(words.template, words.template)
+        return filled(template, {name: self._part(value) for name, value in words.values.items()})
+
+    def _part(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._part(one) for one in value]
+        return self.tell(value) if isinstance(value, Sentence) else value  # what somebody typed is no word of ours
+
+    def refusal(self, error: CalltrackError) -> str:
+        """An error in this language, as `str()` gives it in English."""
+        if isinstance(error, InvalidField):
+            return f"{error.field}: {self.tell(error.words)}"
+        return self.tell(error.args[0]) if error.args and isinstance(error.args[0], str) else str(error)
 
     def count(self, number: int, text: str) -> str:
         """`text`, such as ``{n} calls``, in the form that goes with `number`."""
