@@ -25,7 +25,7 @@ from calltrack.calls.pings import Pings
 from calltrack.calls.proving import Proofs
 from calltrack.calls.registrations import Registrations
 from calltrack.calls.standing import Standing
-from calltrack.calls.trial import TrialCall
+from calltrack.calls.trial import TrialCalls
 from calltrack.config import Settings, defaults, load
 from calltrack.control.wiring import Control
 from calltrack.errors import ConfigErrors, StoreUnavailable
@@ -184,7 +184,7 @@ class CalltrackService(Service):
             trunk_state=lambda name: self.standing.up("trunk", name),
             facts=self.facts,
             client=lambda request: client_address(request, settings.web.proxies),
-            trial=lambda *asked: TrialCall(self.engine, *asked).begin(),
+            trial=TrialCalls(self.engine).call,
             send_recording=lambda request, name: send(request, reactor, recordings, name),
             post=self.events.poster.post,
         )

@@ -1,6 +1,6 @@
 """A test call: rings one target as a call would, hangs up soon after the answer, and says in words what happened.
 
-Knows attempts, outbound sides and the relay; leaves no record, for there was no caller.
+Knows attempts, outbound sides, the relay, and how many a project may make; leaves no record, for there was no caller.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from calltrack.calls.forwarding import CallerID, forwarded
 from calltrack.calls.limits import shared_limit
 from calltrack.calls.outbound import OutboundSide
 from calltrack.calls.outcomes import Outcome
-from calltrack.errors import CalltrackError, MediaUnavailable
+from calltrack.errors import CalltrackError, MediaUnavailable, Sentence, TooManyRequests
 from calltrack.tracking.model import Attribution, Route, Target
+from calltrack.tracking.visit_limits import Buckets
 
 if TYPE_CHECKING:
     from calltrack.calls.engine import CallEngine
@@ -28,6 +29,7 @@ log = Logger()
 
 TALK_TIME = 2.0  # seconds from the answer to our BYE
 MAX_FORWARDS = 70
+A_MINUTE = 6  # test calls of one project: they may go over trunks that are paid for
 
 _CALLER = CallerID("calltrack", b"calltrack test call")
 _OFFER = (
@@ -35,6 +37,26 @@ _OFFER = (
     b"m=audio 9 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\n"
     b"a=fmtp:101 0-16\r\na=sendrecv\r\n"
 )
+
+
+class TrialCalls:
+    """The test calls of every project, and how many each has made lately."""
+
+    def __init__(self, engine: CallEngine) -> None:
+        self._engine = engine
+        self._made = Buckets(engine.timers.now, A_MINUTE)
+
+    def call(self, project: int, target: Target, dialled: str) -> defer.Deferred[tuple[bool, str]]:
+        """Make one; see `TrialCall`. Raises TooManyRequests, and then rings nobody."""
+        wait = self._made.take(project)
+        if wait:
+            raise TooManyRequests(
+                Sentence(
+                    "a project may make {most} test calls a minute; try again in {seconds} s", most=A_MINUTE, seconds=wait
+                ),
+                wait,
+            )
+        return TrialCall(self._engine, project, target, dialled).begin()
 
 
 class TrialCall:

@@ -37,7 +37,7 @@ def make_services(
     **more: Any,
 ) -> Services:
     """The services of an engine. `trunk_state(name)`: whether a trunk answers, None when nobody knows; `trial(project,
-    target, dialled)`: a test call; `more`: further fields of `Services`."""
+    target, dialled)`: a test call, which may raise TooManyRequests; `more`: further fields of `Services`."""
     sip, countries = settings.sip, {trunk.country for trunk in settings.trunks}
     words = {None: "unknown", True: "up", False: "down"}
 

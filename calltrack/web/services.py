@@ -65,7 +65,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     facts: Callable[[], dict[str, Any]] = dict  # of the running engine
     proxies: Sequence[Network] = ()  # whose word about a browser's address and encryption counts
     public_url: str = ""  # as others reach us; "" = as the browser that asks does
-    test_call: Callable[[Project, Target, str], Awaitable[TestCallOutcome]] | None = None  # the last: dialled number
+    # Of a target, for a number that is said to be dialled; raises TooManyRequests
+    test_call: Callable[[Project, Target, str], Awaitable[TestCallOutcome]] | None = None
     webhooks: Webhooks | None = None
     post: Post | None = None  # what test deliveries of webhooks are sent by
     visits: IVisitStore | None = None

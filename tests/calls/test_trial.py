@@ -1,6 +1,7 @@
 """A test call to a target: what the person who pressed the button is told, and that nothing is left of it."""
 
-from calltrack.calls.trial import TALK_TIME, TrialCall
+from calltrack.calls.trial import A_MINUTE, TALK_TIME, TrialCall, TrialCalls
+from calltrack.errors import TooManyRequests
 from calltrack.testing.engine import NUMBER, sip_target
 from calltrack.tracking.model import Target
 
@@ -76,3 +77,23 @@ class TrialCallTests(CallTestCase):
     def test_account_without_devices_is_told_as_such(self):
         told = self.trial(Target(kind="account", address=""))
         self.assertIn("nobody is registered", told[0][1])
+
+    def test_project_may_make_a_few_a_minute_and_is_told_when_to_try_again(self):
+        calls, told = TrialCalls(self.engine.calls), []
+
+        def call(project):
+            calls.call(project, sip_target(OFFICE), NUMBER).addCallback(told.append)
+            self.network.run(0.1)
+            self.office.respond(self.office.expect("INVITE"), 486)
+            self.office.expect("ACK")
+
+        for _ in range(A_MINUTE):
+            call(1)
+        refused = self.assertRaises(TooManyRequests, calls.call, 1, sip_target(OFFICE), NUMBER)
+        self.assertEqual(str(refused), f"a project may make 6 test calls a minute; try again in {refused.retry_after} s")
+        self.network.run(0.1)
+        self.office.expect_nothing()
+        call(2)
+        self.network.run(refused.retry_after)
+        call(1)
+        self.assertEqual(len(told), A_MINUTE + 2)

@@ -7,6 +7,7 @@ import re
 from twisted.internet.defer import Deferred
 
 from calltrack.access.model import Grant
+from calltrack.errors import TooManyRequests
 from calltrack.errors import StoreUnavailable
 from calltrack.events.webhooks import Attempt, Settled
 from calltrack.testing.store_contract import LADDER, call_record
@@ -218,8 +219,12 @@ class SettingUpTests(PageTestCase):
 
 
 class TestCallTests(PageTestCase):
+    refusal = None
+
     def make_services(self, **changes):
         async def test_call(project, target, dialled):
+            if self.refusal is not None:
+                raise self.refusal
             self.called = (project.id, target.label)
             return TestCallOutcome(ok=False, words="it asks for a password")
 
@@ -233,6 +238,16 @@ class TestCallTests(PageTestCase):
         told = (await visitor.post(f"{path}/test-call", {"target": "1"})).json
         self.assertEqual(told, {"ok": False, "words": "it asks for a password"})
         self.assertEqual(self.called, (self.project.id, "sip:office@pbx.example"))
+
+    async def test_project_that_has_made_too_many_is_told_when_to_try_again(self):
+        visitor = await self.logged_in()
+        scenario = await self.services.catalog.add_scenario("Ads", self.project.id, "m", ("account",))
+        path = f"/projects/{self.project.id}/scenarios/{scenario.id}"
+        await visitor.get(f"{path}/forwarding")
+        self.refusal = TooManyRequests("a project may make 6 test calls a minute; try again in 7 s", 7)
+        answer = await visitor.post(f"{path}/test-call", {"target": "0"})
+        self.assertEqual((answer.status, answer.headers["retry-after"]), (429, "7"))
+        self.assertEqual(answer.json, {"ok": False, "words": str(self.refusal)})
 
 
 class ReadingTests(PageTestCase):

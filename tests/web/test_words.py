@@ -57,7 +57,7 @@ def refusals_of_services():
     """Each call that makes a refusal which the page may have to show: its place, and its words as they are written."""
     home = HOME.parent
     folders = [home / name for name in ("access", "events", "storage", "tracking", "web/pages")]
-    for path in sorted([*(path for folder in folders for path in folder.glob("*.py")), HOME / "recordings.py"]):
+    for path in sorted([*(path for folder in folders for path in folder.glob("*.py")), HOME / "recordings.py", home / "calls/trial.py"]):
         if path.name in _FOR_OPERATORS:
             continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):

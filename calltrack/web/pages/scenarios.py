@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from calltrack.errors import InvalidField, NoSuchObject, Sentence
+from calltrack.errors import InvalidField, NoSuchObject, Sentence, TooManyRequests
 from calltrack.tracking.catalog import MAX_TARGETS, draft_scenario, read_targets
 from calltrack.tracking.model import DEFAULT_HOLD, DEFAULT_RING_TIME, DEFAULT_TARGET_CALLS, Addressing, Scenario, Target
 from calltrack.tracking.numbers import normalise
@@ -289,14 +289,18 @@ async def remove(view: View) -> bytes:
 
 
 async def test_call(view: View) -> bytes:
-    """Call one target of a scenario, and say what happened."""
+    """Call one target of a scenario, and say what happened, or when to try again."""
     assert view.project is not None
     scenario, position = await _scenario(view), view.whole("target") or 0
     if position >= len(scenario.targets) or view.services.test_call is None:
         raise InvalidField("target", view.say("there is no such target"))
     numbers = await view.services.catalog.numbers(view.project.id)
     dialled = next((one.number for one in numbers if one.scenario == scenario.id), "0")
-    outcome = await view.services.test_call(view.project, scenario.targets[position], dialled)
+    try:
+        outcome = await view.services.test_call(view.project, scenario.targets[position], dialled)
+    except TooManyRequests as error:
+        view.request.setHeader(b"retry-after", str(error.retry_after).encode())
+        return view.json({"ok": False, "words": view.words.refusal(error)}, error.status)
     await view.note("target.tested", f"{scenario.targets[position].label}: {outcome.words}")
     return view.json({"ok": outcome.ok, "words": outcome.words})
 
