@@ -22,7 +22,7 @@ from calltrack.media.lanes import Lane
 
 _BATCH = 256  # packets at most before the reactor's other business has its turn
 _DENSE = 0.001  # seconds between two packets, or less: then the loop rests
-_REST = 0.0005  # seconds
+_REST = 0.0009  # seconds
 _ROOM = 65536  # bytes, more than any datagram has
 _COMMON = 2048  # sizes below this find their view ready-made
 
