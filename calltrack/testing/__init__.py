@@ -11,6 +11,7 @@ fakes that check how they are used, and contract suites for every extension poin
 Contracts are mixins for trial's TestCase: derive from one, write the one method that makes what is to be tested.
 
     media_contract.MediaRelayContract         make_relay, pass_time      IMediaRelay, IMediaSession
+    media_tap_contract.TapContract            make_relay, pass_time      IMediaSession.tap
     account_contract.LocationStoreContract    make_locations             ILocationStore
     account_contract.AccountStoreContract     make_accounts              IAccountStore
     scenario_contract.ScenarioSourceContract  make_source                IScenarioSource

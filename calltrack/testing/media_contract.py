@@ -18,11 +18,10 @@ from zope.interface.verify import verifyObject
 from calltrack.errors import UnusableSDP
 from calltrack.interfaces import IMediaRelay, IMediaSession
 from calltrack.testing.media_latching import LatchingContract
-from calltrack.testing.media_taps import TapContract
 from calltrack.testing.media_peers import describe, host_in, ports_in, rtp, version_in
 
 
-class MediaRelayContract(LatchingContract, TapContract):
+class MediaRelayContract(LatchingContract):
     """`IMediaRelay` and `IMediaSession`. A test case derives from this and has `make_relay` and `pass_time`."""
 
     async def test_provides_its_interfaces(self) -> None:

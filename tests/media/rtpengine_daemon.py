@@ -29,7 +29,8 @@ class RTPEngine(Child):
         interfaces = [part for host in hosts for part in ("--interface", host)]
         arguments = [
             *("--foreground", "--log-stderr", "--log-level=5", "--table=-1"),
-            *("--num-threads=2", "--delete-delay=0", "--timeout=600"),
+            # One thread: two hand over what came to one socket in either order.
+            *("--num-threads=1", "--delete-delay=0", "--timeout=600"),
             *(f"--listen-ng={CONTROL}:{self.port}", f"--port-min={low}", f"--port-max={high}"),
         ]
         super().__init__(test, "rtpengine", [program, "--config-file=none", *arguments, *interfaces, *more])

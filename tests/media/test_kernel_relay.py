@@ -7,17 +7,18 @@ from twisted.internet import reactor
 
 from calltrack.testing.media_contract import MediaRelayContract
 from calltrack.testing.media_peers import rtp
+from calltrack.testing.media_tap_contract import TapContract
 from tests.media.kernel import KernelCase
 
 
-class KernelRelayTests(MediaRelayContract, KernelCase):
+class KernelRelayTests(MediaRelayContract, TapContract, KernelCase):
     """Calls are handed over as soon as both sides have been heard."""
 
     def latched(self) -> None:
         self.relay.hand_over()
 
 
-class BeforeTests(MediaRelayContract, KernelCase):
+class BeforeTests(MediaRelayContract, TapContract, KernelCase):
     """Calls stay with the sockets."""
 
 

@@ -11,6 +11,7 @@ from twisted.trial.unittest import TestCase
 from calltrack.media.relay import TwistedRelay
 from calltrack.media.settings import MediaSettings
 from calltrack.testing.media_contract import MediaRelayContract
+from calltrack.testing.media_tap_contract import TapContract
 
 
 def free_range(pairs: int) -> tuple[int, int]:
@@ -21,7 +22,7 @@ def free_range(pairs: int) -> tuple[int, int]:
     return low, low + 2 * pairs - 1
 
 
-class TwistedRelayTests(MediaRelayContract, TestCase):
+class TwistedRelayTests(MediaRelayContract, TapContract, TestCase):
     udp = reactor
 
     def setUp(self) -> None:

@@ -60,7 +60,6 @@ class DaemonCase(TestCase):
 
 class RTPEngineTests(DaemonCase, MediaRelayContract):
     udp = reactor
-    taps = False
     flood = 40  # after 50 packets read at once it leaves the rest where they are, until the next one comes
 
     async def test_large_and_tiny_packets_pass(self) -> None:

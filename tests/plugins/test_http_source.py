@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
@@ -65,10 +65,9 @@ class WebCase(TestCase):
 
 
 class ContractTests(WebCase, ScenarioSourceContract):
-    async def break_source(self) -> bool:
+    async def break_source(self) -> None:
         self.answers.body = b"the database is on fire"
         self.answers.status = 500
-        return True
 
 
 class WebTests(WebCase):
@@ -152,7 +151,20 @@ class CatalogSourceTests(ScenarioSourceContract, TestCase):
         scenario = await catalog.add_scenario("Search", project.id, MARKER, [TARGET])
         await catalog.add_number(KNOWN, project.id, scenario.id)
         await catalog.add_number(NOWHERE, project.id)
-        source = CachedScenarioSource(store, Clock())
+        self.store, self.clock = store, Clock()
+        source = CachedScenarioSource(store, self.clock)
         await source.start()
         self.addCleanup(source.stop)
         return source
+
+    async def break_source(self) -> None:
+        asked = []
+
+        def gone():
+            asked.append(None)
+            return fail(StoreUnavailable("the disk is gone"))
+
+        for question in ("version", "snapshot"):
+            self.patch(self.store, question, gone)
+        self.clock.advance(60)
+        self.assertNotEqual(asked, [])
