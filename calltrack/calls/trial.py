@@ -19,7 +19,7 @@ from calltrack.calls.limits import shared_limit
 from calltrack.calls.outbound import OutboundSide
 from calltrack.calls.outcomes import Outcome
 from calltrack.errors import CalltrackError, MediaUnavailable, Sentence, TooManyRequests
-from calltrack.tracking.model import Attribution, Route, Target
+from calltrack.tracking.model import Attribution, MediaFigures, Route, Target
 from calltrack.tracking.visit_limits import Buckets
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ _OFFER = (
     b"m=audio 9 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\n"
     b"a=fmtp:101 0-16\r\na=sendrecv\r\n"
 )
+_FAILED = {"BUSY": Sentence("It is busy."), "NOANSWER": Sentence("Nobody answered.")}  # by the status of a call
+_UNREACHED = Sentence("It cannot be reached.")
 
 
 class TrialCalls:
@@ -82,7 +84,7 @@ class TrialCall:
         try:
             self._media = engine.relay.open("test-call-" + engine.new_call_id().decode(), lambda: None)
         except MediaUnavailable as problem:
-            return defer.succeed((False, f"there is no room for media: {problem}"))
+            return defer.succeed((False, Sentence("There is no room for media: {problem}", problem=str(problem))))
         self._attempt.start()
         rounds = engine.destinations.of(self._attempt.target, self._route)
         rounds.addCallback(self._attempt.ring).addErrback(self._no_destination).addErrback(_bug)
@@ -115,9 +117,13 @@ class TrialCall:
         return side
 
     def attempt_failed(self, attempt: Attempt, outcome: Outcome) -> None:
-        rang = "" if self._rang is None else f" It rang after {self._rang:.1f} s."
-        words = {"BUSY": "It is busy.", "NOANSWER": "Nobody answered."}.get(outcome.status, "It cannot be reached.")
-        self._finish(False, f"{words}{rang} What it said: {outcome.reason}")
+        what, said = _FAILED.get(outcome.status, _UNREACHED), outcome.reason
+        if self._rang is None:
+            self._finish(False, Sentence("{what} What it said: {said}", what=what, said=said))
+        else:
+            rang = f"{self._rang:.1f}"
+            words = Sentence("{what} It rang after {rang} s. What it said: {said}", what=what, rang=rang, said=said)
+            self._finish(False, words)
 
     def dropped(self, side: OutboundSide) -> None:
         self._engine.limits.give_back(side.limits)
@@ -140,7 +146,7 @@ class TrialCall:
             case events.Reoffered() | events.Informed():
                 event.reply.refuse(488)
             case events.Ended() if side is self._answered:
-                self._hang_up("It hung up at once.")
+                self._hang_up(Sentence("It hung up at once."))
 
     def _take(self, side: OutboundSide, event: events.Answered) -> None:
         self._answered, self._took = side, self._engine.timers.now() - self._began
@@ -151,21 +157,27 @@ class TrialCall:
 
     def _talk(self, _: bytes, side: OutboundSide) -> None:
         self._media.connect(side.party)
-        self._engine.timers.after(TALK_TIME, lambda _: self._hang_up(""))
+        self._engine.timers.after(TALK_TIME, lambda _: self._hang_up(None))
 
     def _unusable(self, failure: Failure) -> None:
         failure.trap(CalltrackError)
-        self._hang_up(f"Its answer cannot be used: {failure.value}.")
+        self._hang_up(Sentence("Its answer cannot be used: {problem}.", problem=str(failure.value)))
 
-    def _hang_up(self, problem: str) -> None:
+    def _hang_up(self, problem: Sentence | None) -> None:
         side, self._answered = self._answered, None
         if side is None:
             return
         side.end()
-        heard = self._media.figures().target.packets
+        figures = defer.maybeDeferred(self._media.figures)
+        figures.addCallback(self._counted, side, problem).addErrback(_bug)
+
+    def _counted(self, figures: MediaFigures, side: OutboundSide, problem: Sentence | None) -> None:
         self.dropped(side)
-        sound = f"{heard} packets of sound came." if heard else "No sound came from it."
-        self._finish(not problem, f"It answered after {self._took:.1f} s. {problem or sound}")
+        packets = figures.target.packets
+        sound = Sentence("{packets} packets of sound came.", packets=packets) if packets else Sentence("No sound came from it.")
+        took = f"{self._took:.1f}"
+        words = Sentence("It answered after {took} s. {sound}", took=took, sound=problem or sound)
+        self._finish(problem is None, words)
 
     def _finish(self, ok: bool, words: str) -> None:
         self._media.close()

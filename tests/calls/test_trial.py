@@ -3,7 +3,10 @@
 from calltrack.calls.trial import A_MINUTE, TALK_TIME, TrialCall, TrialCalls
 from calltrack.errors import TooManyRequests
 from calltrack.testing.engine import NUMBER, sip_target
-from calltrack.tracking.model import Target
+from calltrack.testing.fakes import FakeMediaSession
+from calltrack.tracking.model import MediaFigures, StreamFigures, Target
+from calltrack.web.pages.wording import Words
+from twisted.internet.defer import Deferred
 
 from tests.calls.case import ANSWER, OFFICE, CallTestCase
 
@@ -35,6 +38,19 @@ class TrialCallTests(CallTestCase):
         ((ok, words),) = told
         self.assertTrue(ok)
         self.assertIn("It answered after 1.", words)
+
+    def test_figures_that_a_relay_elsewhere_tells_later_are_waited_for(self):
+        figures = Deferred()
+        self.patch(FakeMediaSession, "figures", lambda session: figures)
+        told = self.trial()
+        self.office.respond(self.office.expect("INVITE"), 200, sdp=ANSWER)
+        self.office.expect("ACK")
+        self.network.run(TALK_TIME + 0.1)
+        self.office.respond(self.office.expect("BYE"), 200)
+        self.assertEqual(told, [])
+        figures.callback(MediaFigures(target=StreamFigures(packets=7)))
+        self.assertEqual(told, [(True, "It answered after 0.1 s. 7 packets of sound came.")])
+        self.assertEqual(Words("ru").tell(told[0][1]), "Ответили через 0.1 с. Пришло пакетов звука: 7.")
 
     def test_refusals_are_told_in_words(self):
         for status, words in ((486, "It is busy"), (404, "It cannot be reached"), (480, "Nobody answered")):

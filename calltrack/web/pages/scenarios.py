@@ -302,7 +302,7 @@ async def test_call(view: View) -> bytes:
         view.request.setHeader(b"retry-after", str(error.retry_after).encode())
         return view.json({"ok": False, "words": view.words.refusal(error)}, error.status)
     await view.note("target.tested", f"{scenario.targets[position].label}: {outcome.words}")
-    return view.json({"ok": outcome.ok, "words": outcome.words})
+    return view.json({"ok": outcome.ok, "words": view.words.tell(outcome.words)})
 
 
 _P = "/projects/<int:project>/scenarios"
