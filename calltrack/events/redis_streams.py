@@ -2,13 +2,12 @@
 
     XADD calltrack:events MAXLEN ~ 100000 * id 01a209...ended type call.ended project 1 event {...}
 
-Knows Redis by txredisapi; runs on the reactor. Redis may be stopped and started: events wait in the log meanwhile.
+Knows Redis by `redis_link` and txredisapi; runs on the reactor. Redis may be stopped and started: events wait in the log meanwhile.
 """
 
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from twisted.internet import defer
 from zope.interface import implementer
@@ -17,8 +16,7 @@ from calltrack.errors import CalltrackError, InvalidField
 from calltrack.events.json_lines import check_keys, whole
 from calltrack.events.model import Logged, encode
 from calltrack.interfaces import IEventSink, IEventSinkMaker
-
-CONNECT_TIME = 5.0  # seconds
+from calltrack.redis_link import abandon, connect, place_of
 
 
 class RedisFailed(CalltrackError):
@@ -56,7 +54,7 @@ class RedisStreams:
 
         try:
             if self._connection is None:
-                self._connection = await self._connect()
+                self._connection = await connect(self._reactor, self._host, self._port, self._number, self._password)
             # Sent together and answered in order; a connection that is lost fails them all.
             adding = [self._add(self._connection, one) for one in events]
             for succeeded, result in await defer.DeferredList(adding, consumeErrors=True):
@@ -73,47 +71,12 @@ class RedisStreams:
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None and connection.connected:
-            gone = connection.whenDisconnected()
-            connection.transport.abortConnection()
-            await gone
-
-    async def _connect(self) -> Any:
-        """One connection without txredisapi's own reconnecting: the feed knows when to come again."""
-        import txredisapi
-        from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
-
-        protocol = txredisapi.RedisProtocol(charset=None, errors="strict")
-        protocol.factory = _Solitary()
-        await connectProtocol(HostnameEndpoint(self._reactor, self._host, self._port, CONNECT_TIME), protocol)
-        if self._password:
-            await protocol.auth(self._password)
-        if self._number:
-            await protocol.select(self._number)
-        return protocol
+        await abandon(connection)
 
     def _add(self, connection: Any, one: Logged) -> Any:
         event = one.event
         fields = ("id", event.id, "type", event.type, "project", event.project or "", "event", encode(event))
         return connection.execute_command("XADD", self._stream, *self._bound, "*", *fields)
-
-
-class _Solitary:
-    """What a RedisProtocol wants of a factory."""
-
-    isLazy = False
-    continueTrying = False
-    handler: Any = None
-    convertNumbers = False
-
-    def addConnection(self, connection: Any) -> None:
-        pass
-
-    def delConnection(self, connection: Any) -> None:
-        pass
-
-    def connectionError(self, why: Any) -> None:
-        pass
 
 
 @implementer(IEventSinkMaker)
@@ -124,17 +87,12 @@ class RedisStreamsMaker:
 
     def make(self, options: dict[str, Any]) -> RedisStreams:
         check_keys(options, ("url", "stream", "length"))
-        given = options.get("url", "redis://127.0.0.1:6379/0")
         try:
-            url = urlsplit(given)
-            port = url.port or 6379
-            number = int(url.path.strip("/") or 0)
-        except (ValueError, AttributeError, TypeError):
-            url = None
-        if url is None or url.scheme != "redis" or not url.hostname:
-            raise InvalidField("url", "is no Redis; write redis://host:6379/0")
+            place = place_of(options.get("url", "redis://127.0.0.1:6379/0"))
+        except (ValueError, AttributeError, TypeError):  # no address, or no text
+            raise InvalidField("url", "is no Redis; write redis://host:6379/0") from None
         stream = options.get("stream", "calltrack:events")
         if not isinstance(stream, str) or not stream or not stream.isprintable():
             raise InvalidField("stream", "is no key of a stream")
         length = whole(options, "length", 100_000, 0, 2**31)
-        return RedisStreams(url.hostname, port, number, unquote(url.password or ""), stream, length)
+        return RedisStreams(*place, stream, length)

@@ -20,7 +20,7 @@ from zope.interface import implementer
 from calltrack import __version__
 from calltrack.errors import StoreUnavailable
 from calltrack.interfaces import IBackend, IHealth, ILocationStore
-from calltrack.storage.redis_link import RedisLink, RedisSettings
+from calltrack.redis_link import RedisLink, RedisSettings
 from calltrack.tracking.bindings import Binding
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from twisted.trial.unittest import TestCase
 
 from calltrack import config
 from calltrack.errors import ConfigErrors, StoreUnavailable
-from calltrack.storage.redis_link import RedisSettings
+from calltrack.redis_link import RedisSettings
 from calltrack.storage.redis_locations import BACKEND, RedisLocations
 from calltrack.testing.account_contract import LocationStoreContract, binding
 from tests.plugins.redis_server import HOST, Redis

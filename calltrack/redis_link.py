@@ -1,4 +1,5 @@
-"""One connection to a Redis, made when it is needed and again after it was lost. Knows Redis by txredisapi; no keys."""
+"""A connection to a Redis: where it is, how it is opened and let go, and a link that opens it when it is needed and again
+after it was lost. Knows Redis by txredisapi; no keys, and nothing of what is kept there."""
 
 from __future__ import annotations
 
@@ -35,6 +36,29 @@ def place_of(url: str) -> tuple[str, int, int, str]:
     return parts.hostname, parts.port or 6379, int(number), unquote(parts.password or "")
 
 
+async def connect(reactor: Any, host: str, port: int, number: int, password: str) -> Any:
+    """A RedisProtocol in use of the database `number`, without txredisapi's own reconnecting: whoever asks knows when to
+    come again. Raises what a connection may fail with."""
+    import txredisapi
+
+    protocol = txredisapi.RedisProtocol(charset=None, errors="strict")
+    protocol.factory = _Solitary()
+    await connectProtocol(HostnameEndpoint(reactor, host, port, CONNECT_TIME), protocol)
+    if password:
+        await protocol.auth(password)
+    if number:
+        await protocol.select(number)
+    return protocol
+
+
+async def abandon(connection: Any) -> None:
+    """Let go of a connection, or None; what waits for an answer fails."""
+    if connection is not None and connection.connected:
+        gone = connection.whenDisconnected()
+        connection.transport.abortConnection()
+        await gone
+
+
 class RedisLink:
     """Commands go out in order over one connection."""
 
@@ -62,28 +86,13 @@ class RedisLink:
     async def close(self) -> None:
         """Let go of the connection; what waits for an answer fails."""
         connection, self._connection = self._connection, None
-        if connection is not None and connection.connected:
-            gone = connection.whenDisconnected()
-            connection.transport.abortConnection()
-            await gone
+        await abandon(connection)
 
     async def _connected(self) -> Any:
         async with self._connecting:
             if self._connection is None or not self._connection.connected:
-                self._connection = await self._connect()
+                self._connection = await connect(self._reactor, self._host, self._port, self._number, self._password)
             return self._connection
-
-    async def _connect(self) -> Any:
-        import txredisapi
-
-        protocol = txredisapi.RedisProtocol(charset=None, errors="strict")
-        protocol.factory = _Solitary()
-        await connectProtocol(HostnameEndpoint(self._reactor, self._host, self._port, CONNECT_TIME), protocol)
-        if self._password:
-            await protocol.auth(self._password)
-        if self._number:
-            await protocol.select(self._number)
-        return protocol
 
 
 class _Solitary:
