@@ -9,17 +9,14 @@ import os
 import re
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
-from zope.interface import implementer
 
 from calltrack.errors import NoSuchObject, Sentence
 from calltrack.recording.files import path_of
 from calltrack.tracking.model import CallRecord
+from calltrack.web.flow import Flow
 
 PIECE = 262_144  # bytes that are read at once
 TYPES = {"wav": b"audio/wav", "pcap": b"application/vnd.tcpdump.pcap"}
@@ -66,7 +63,7 @@ async def send(request: IRequest, reactor: Any, directory: str, name: str) -> by
         start, end = _piece(request.getHeader(b"range"), size)
         _describe(request, name, start, end, size)
         if request.method != b"HEAD" and start < end:
-            await _Sender(request, reactor, file, start, end).sent
+            await _write(request, reactor, file, start, end)
     finally:
         os.close(file)
     return b""
@@ -100,63 +97,18 @@ def _describe(request: IRequest, name: str, start: int, end: int, size: int) -> 
     request.setHeader(b"cache-control", b"private, no-store")
 
 
-@implementer(IPushProducer)
-class _Sender:
-    """Reads in threads and writes as fast as the client takes it. `sent` fires with None when all is written or the
-    client has gone."""
-
-    def __init__(self, request: IRequest, reactor: Any, file: int, start: int, end: int) -> None:
-        self.sent: Deferred[None] = Deferred()
-        self._request = request
-        self._reactor = reactor
-        self._file = file
-        self._at = start
-        self._end = end
-        self._reading = self._paused = self._gone = False
-        request.notifyFinish().addErrback(self._left)
-        request.registerProducer(self, True)
-        self._read()
-
-    def pauseProducing(self) -> None:
-        self._paused = True
-
-    def resumeProducing(self) -> None:
-        self._paused = False
-        self._read()
-
-    def stopProducing(self) -> None:
-        self._gone = True
-        if not self._reading:
-            self._finish()
-
-    def _left(self, _: Failure) -> None:
-        self.stopProducing()
-
-    def _read(self) -> None:
-        if self._reading or self._paused or self._gone or self.sent.called:
-            return
-        self._reading = True
-        size = min(PIECE, self._end - self._at)
-        reading = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), os.pread, self._file, size, self._at)
-        reading.addCallbacks(self._got, self._failed)
-
-    def _got(self, piece: bytes) -> None:
-        self._reading = False
-        if not self._gone and piece:
-            self._at += len(piece)
-            self._request.write(piece)
-        if self._gone or not piece or self._at == self._end:
-            self._finish()
-        else:
-            self._read()
-
-    def _failed(self, failure: Failure) -> None:
-        self._reading = False
-        log.error("a recording cannot be read: {problem}", problem=failure.value)
-        self._finish()
-
-    def _finish(self) -> None:
-        if not self.sent.called:
-            if not self._gone:
-                self._request.unregisterProducer()
-            self.sent.callback(None)
+async def _write(request: IRequest, reactor: Any, file: int, at: int, end: int) -> None:
+    """Read in threads and write as fast as the client takes it, until all is written or the client has gone."""
+    flow = Flow(request)
+    try:
+        while at < end and not flow.gone:
+            piece = await deferToThreadPool(reactor, reactor.getThreadPool(), os.pread, file, min(PIECE, end - at), at)
+            if not piece or flow.gone:
+                break
+            at += len(piece)
+            request.write(piece)
+            await flow.room()
+    except OSError as problem:
+        log.error("a recording cannot be read: {problem}", problem=problem)
+    finally:
+        flow.end()

@@ -3,18 +3,16 @@ rules."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
-from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
 from twisted.web.iweb import IRequest
 
 from calltrack.errors import InvalidField, StoreUnavailable, TooManyRequests
 from calltrack.events.model import TYPES
 from calltrack.web.api.operations import ID, Asked, Operation, shown_key
-from calltrack.web.flow import Flow
+from calltrack.web.flow import Stream
 
 LOOK_EVERY = 0.5  # seconds
 KEY_LOOKS = 10  # looks after which the key is looked at again
@@ -34,19 +32,17 @@ class EventFilters(msgspec.Struct, frozen=True, kw_only=True):
     after: Annotated[int, Meta(ge=0, le=2**53)] | None = None
 
 
-class EventStream:
+class EventStream(Stream):
     """One program that listens."""
 
     open = 0  # streams, of this process
     by_key: dict[str, int] = {}
 
     def __init__(self, asked: Asked, request: IRequest, project: int | None) -> None:
+        super().__init__(request)
         self._asked = asked
-        self._request = request
         self._project = project
         self._quiet = self._looks = 0
-        self._flow: Flow | None = None
-        self._looking = LoopingCall(self._look)
         self._seq = 0
 
     async def run(self) -> None:
@@ -70,38 +66,26 @@ class EventStream:
         self._seq = await events.last() if given is None else given
         request.setHeader(b"content-type", b"text/event-stream")
         request.write(b"retry: 3000\n\n")
-        request.notifyFinish().addBoth(self._stop)
-        self._flow = Flow(request)
-        try:
-            await self._looking.start(LOOK_EVERY)
-        finally:
-            self._flow.end()
-
-    def _stop(self, _: Any) -> None:
-        if self._looking.running:
-            self._looking.stop()
-
-    def _look(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._tell())
+        await self.until_gone(LOOK_EVERY)
 
     async def _may_listen(self) -> bool:
         who = await self._asked.services.keys.principal(shown_key(self._request))
         return who is not None and who.may("calls:read", self._project)
 
-    async def _tell(self) -> None:
+    async def look(self) -> None:
         events, query = self._asked.services.events, self._asked.query
-        assert events is not None and self._flow is not None
+        assert events is not None
         try:
             self._looks += 1
             if self._looks % KEY_LOOKS == 0 and not await self._may_listen():
-                self._stop(None)
+                self.stop()
                 return
             if self._flow.full:  # what it has not read yet waits in the log of events, not here
                 return
             self._seq, found = await events.read(self._seq, PAGE, query.type, self._project)
         except StoreUnavailable:
             return  # the next look may see again
-        if not self._looking.running:
+        if not self.going:
             return
         for one in found:
             body = msgspec.json.encode(one.event)

@@ -1,22 +1,14 @@
-"""Calls that are going on, and those that have just ended, without a reload: server-sent events. Knows the call log and
-how long a stream may stay open; one look serves everybody who watches the same project."""
+"""Calls that are going on, and those that have just ended, without a reload: server-sent events. Knows the call log, and
+who may go on watching it."""
 
 from __future__ import annotations
-
-from typing import Any
-
-from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
 
 from calltrack.errors import StoreUnavailable
 from calltrack.tracking.model import CallRecord
 from calltrack.tracking.search import CallQuery
-from calltrack.web.flow import Flow
+from calltrack.web.flow import Stream
 from calltrack.web.pages.site import Route
 from calltrack.web.pages.view import View, templates
-
-log = Logger()
 
 LOOK_EVERY = 1.0  # seconds
 STILL = 15  # looks without news, after which a line shows that the stream lives
@@ -37,41 +29,30 @@ async def stream(view: View) -> bytes:
     request.setHeader(b"content-type", b"text/event-stream")
     request.setHeader(b"x-accel-buffering", b"no")
     request.write(b"retry: 3000\n\n")
-    watching = _Watching(view)
-    await watching.until_gone()
+    await _Watching(view).run()
     return b""
 
 
 _open = 0
 
 
-class _Watching:
+class _Watching(Stream):
     """One browser that watches one project."""
 
     def __init__(self, view: View) -> None:
+        super().__init__(view.request)
         self._view = view
         self._shown = ""
         self._quiet = 0
-        self._looking = LoopingCall(self._look)
-        self._flow: Flow | None = None
 
-    async def until_gone(self) -> None:
+    async def run(self) -> None:
+        """Until the browser goes or its session ends."""
         global _open
         _open += 1
-        self._view.request.notifyFinish().addBoth(self._stop)
-        self._flow = Flow(self._view.request)
         try:
-            await self._looking.start(LOOK_EVERY)
+            await self.until_gone(LOOK_EVERY)
         finally:
             _open -= 1
-            self._flow.end()
-
-    def _stop(self, _: Any) -> None:
-        if self._looking.running:
-            self._looking.stop()
-
-    def _look(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._tell())
 
     async def _may_watch(self) -> bool:
         """Whether the session lasts, and its person still has the role that this needs."""
@@ -81,19 +62,18 @@ class _Watching:
         person = next((one for one in await people.people() if session is not None and one.id == session.person), None)
         return person is not None and person.principal.may("calls:read", view.project.id)
 
-    async def _tell(self) -> None:
+    async def look(self) -> None:
         view = self._view
-        assert self._flow is not None
         try:
             if not await self._may_watch():
-                self._stop(None)
+                self.stop()
                 return
             if self._flow.full:  # it does not read: what it has to see is shown when it does
                 return
             rows = _rows(view, await _look(view))
         except StoreUnavailable:
             return  # the next look may see again; what is shown stays
-        if not self._looking.running:
+        if not self.going:
             return
         if rows != self._shown:
             self._shown, self._quiet = rows, 0
