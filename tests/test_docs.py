@@ -16,6 +16,7 @@ DOCUMENTS = (
     "README.md",
     "docs/first-trunk.md",
     "docs/snippet.md",
+    "docs/tracking.md",
     "docs/operating.md",
     "docs/media.md",
     "docs/exchanges.md",

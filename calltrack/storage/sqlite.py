@@ -46,25 +46,17 @@ class Database:
         self.path = path
         self._reopen = False  # the file may have been replaced since an error
         self._migrated = False
-        self._pool = adbapi.ConnectionPool(
+        self._pool = self._connections(reactor, 1, _configure)
+        self._readers = self._connections(reactor, READERS, _configure_reader)
+
+    def _connections(self, reactor: Any, most: int, configure: Callable[[sqlite3.Connection], None]) -> adbapi.ConnectionPool:
+        return adbapi.ConnectionPool(
             "sqlite3",
-            path,
+            self.path,
             cp_reactor=reactor,
             cp_min=1,
-            cp_max=1,
-            cp_openfun=_configure,
-            cp_noisy=False,
-            check_same_thread=False,
-            isolation_level=None,
-            timeout=BUSY_TIMEOUT,
-        )
-        self._readers = adbapi.ConnectionPool(
-            "sqlite3",
-            path,
-            cp_reactor=reactor,
-            cp_min=1,
-            cp_max=READERS,
-            cp_openfun=_configure_reader,
+            cp_max=most,
+            cp_openfun=configure,
             cp_noisy=False,
             check_same_thread=False,
             isolation_level=None,

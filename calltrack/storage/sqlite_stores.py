@@ -77,7 +77,6 @@ class SQLiteCallRecords:
     def tally(self, project: int, since: int, until: int, offset: int) -> Deferred[CallTally]:
         return self._database.look(sqlite_search.tally, project, since, until, offset)
 
-
     def forget_caller(self, caller: str) -> Deferred[int]:
         return self._database.write(sqlite_erasing.forget_caller, caller)
 
