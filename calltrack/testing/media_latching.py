@@ -46,6 +46,7 @@ class LatchingContract(RelayCase):
         call = Call(self, relay.open("a-call", None), self.peer(), self.peer())
         await call.offer()
         call.target.send(rtp(1), call.to_target)
+        await self.arrived()
         await call.answer()
         call.target.send(rtp(2), call.to_target)
         self.assertEqual(await call.caller.hears(1), [rtp(2)])

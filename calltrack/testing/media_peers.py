@@ -190,6 +190,9 @@ class RelayCase:
         """What the relay was told, without being asked for an answer, has been done. A relay that asks somebody else
         has something to wait for here."""
 
+    async def arrived(self) -> None:
+        """What peers have sent so far has been read, where the relay is another program, which reads when it likes."""
+
     def latched(self) -> None:
         """Both sides of a call have been heard: bring the relay to where it carries calls that go on."""
 

@@ -57,6 +57,11 @@ class DaemonCase(TestCase):
         if self.relay is not None:
             await self.relay.idle()
 
+    async def arrived(self) -> None:
+        """The node's one thread has read what was there before it was asked, before it reads what comes after it answered."""
+        for node in self.relay.nodes.nodes:
+            await node.ping()
+
 
 class RTPEngineTests(DaemonCase, MediaRelayContract):
     udp = reactor
