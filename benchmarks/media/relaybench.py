@@ -12,6 +12,9 @@ one run only. The relay runs on CPU 1, the generator on CPU 0. Columns:
     all     generator + relay + kernel threads per packet, us; less the same of `direct` it is what relaying adds.
 
 --generators 2: one on each CPU, for relays that have no process, at more packets than one generator can send.
+--begin 500: so many calls begin each second, as signalling lets them; else all begin at once.
+--steer: what arrives at the relay's end of the wire is dealt with on CPU 1 too (receive packet steering), so that all of
+    the relay's work is there, the kernel's included, and none of the generator's sending.
 
 A run during which the machine was used by others is marked NOISE, repeated (twice, unless told), and left out of the medians
 while a quiet one exists. Every measured run holds the lock /tmp/bench.lock.
@@ -38,6 +41,7 @@ from relay_host import description  # the same for every relay
 HERE = Path(__file__).resolve().parent
 RTPLOAD = Path(os.environ.get("RTPLOAD", "/tmp/calltrack-rtpload"))
 LOCK = "/tmp/bench.lock"
+STEERING = Path("/sys/class/net/cmr0/queues/rx-0/rps_cpus")  # as a mask of CPUs
 RELAY, GENERATOR = "10.77.0.2", "10.77.0.1"
 A, B = ((GENERATOR, 7000), (GENERATOR, 7100)), ((GENERATOR, 7002), (GENERATOR, 7102))  # of each generator
 
@@ -52,7 +56,8 @@ class Relay:
     process: subprocess.Popen | None = None
     report = ""
     generators = 1
-    warm_up = 1.5  # seconds
+    begin = 0.0  # calls a second; 0: all at once
+    warm_up = 1.5  # seconds after the last call has begun
 
     def set_up(self, calls: int) -> list[tuple[int, int]]:
         raise NotImplementedError
@@ -104,7 +109,7 @@ class Kernel(Calltrack):
     name = "kernel"
 
     def set_up(self, calls):
-        self.warm_up = 3 + calls / 300  # a hundred calls at most are handed over each quarter of a second
+        self.warm_up = 3 if self.begin else 3 + calls / 400  # what came before they were handed over is worked off
         return super().set_up(calls)
 
 
@@ -164,10 +169,11 @@ def cpu_time(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(name: str, calls: int, seconds: float, profile: str, generators: int) -> dict:
+def measure(name: str, calls: int, seconds: float, profile: str, generators: int, begin: float) -> dict:
     """One run; the generator's JSON with `all` added."""
     relay = RELAYS[name]()
     relay.generators = generators
+    relay.begin = begin
     if profile and isinstance(relay, Calltrack):
         relay.options = ("--profile", profile)
     with open(LOCK, "a") as lock:
@@ -197,11 +203,13 @@ def generate(relay: Relay, ports: list[tuple[int, int]], seconds: float, direct:
             some = ports[number * share : (number + 1) * share]
             table.write_text("".join(f"{RELAY}:{a} {far}:{b}\n" for a, b in some))
             a, b = A[number], (RELAY if direct else GENERATOR, B[number][1])
-            argv = f"{RTPLOAD} -a {a[0]}:{a[1]} -b {b[0]}:{b[1]} -m {table} -w {relay.warm_up} -d {seconds} -t 500"
+            warm_up = relay.warm_up + (len(ports) / relay.begin if relay.begin else 0)
+            argv = f"{RTPLOAD} -a {a[0]}:{a[1]} -b {b[0]}:{b[1]} -m {table} -w {warm_up} -d {seconds} -t 500"
+            argv += f" -r {relay.begin / relay.generators}" if relay.begin else ""
             argv += f" -c {number} -C 1" + (" -N ctm-rel" if direct else "")
             argv += f" -p {relay.process.pid}" if relay.process is not None else ""
             runs.append(subprocess.Popen(in_namespace("ctm-gen", *argv.split()), stdout=subprocess.PIPE))
-        found = [json.loads(run.communicate(timeout=seconds + relay.warm_up + 20)[0]) for run in runs]
+        found = [json.loads(run.communicate(timeout=seconds + warm_up + 20)[0]) for run in runs]
     result = found[0]
     for other in found[1:]:
         for key in ("calls", "sent", "recv", "lost", "silent_streams", "dup", "wrong_src", "alien", "send_err", "gen_cpu"):
@@ -254,6 +262,8 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--seconds", type=float, default=4, help="measured, of each run")
     options.add_argument("--generators", type=int, choices=(1, 2), default=1)
+    options.add_argument("--begin", type=float, default=0, help="calls that begin each second; else all at once")
+    options.add_argument("--steer", action="store_true", help="the kernel's part of relaying is done on CPU 1 too")
     options.add_argument("--retries", type=int, default=2, help="of a run that others disturbed")
     options.add_argument("--json", help="every result goes to this file")
     options.add_argument("--profile", default="", help="cProfile statistics of calltrack's relay go to this file")
@@ -261,11 +271,12 @@ def main() -> None:
     if os.environ.get("RELAYBENCH") != "inside":
         os.environ["RELAYBENCH"] = "inside"  # rtpengine is commanded from its own namespace
         os.execvp("ip", in_namespace("ctm-rel", sys.executable, *sys.argv))
+    STEERING.write_text("2" if chosen.steer else "0")
     results = []
     for _ in range(chosen.rounds):
         for name in chosen.relays.split(","):
             for _ in range(1 + chosen.retries):
-                result = measure(name, chosen.calls, chosen.seconds, chosen.profile, chosen.generators)
+                result = measure(name, chosen.calls, chosen.seconds, chosen.profile, chosen.generators, chosen.begin)
                 show(result)
                 results.append(result)
                 if not result["noise"]:

@@ -5,9 +5,9 @@ can make an entry of its own any more), the entry that forwards is put in, and t
 the switch first. In either direction a packet goes one way or the other, never both, never none.
 
 What has been handed over is not trusted blindly: another program's firewall may drop what is forwarded. A stream of
-which nothing has left after two looks is taken back; when its packets then come to the lanes again, the kernel has failed it.
+which nothing has left between two looks is taken back; when its packets then come to the lanes again, the kernel has failed it.
 
-Knows lanes, the table and the entries; knows no sessions but as what they belong to, and no clock: its owner ticks.
+Knows lanes, the table and the entries; knows no sessions but as what they belong to. Time comes in as `now`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from calltrack.media.lanes import Lane
 from calltrack.media.netlink import Netlink
 
 _LIFE = 30  # seconds that an entry waits for its first packet
-_LOOKS = 2  # ticks after which something must have left
+_PATIENCE = 0.2  # seconds after the first look at a stream in which something must have left: ticks may come late
+_JUDGED = 6  # ticks in which its packets must have come to the lanes again
 _HEADERS = {4: 28, 6: 48}  # bytes of IP and UDP before a packet's payload
 _IDLE_SWEEPS = 6  # without a packet, after which nobody talks any more in a call of an earlier run
 _HOPELESS = (errno.EPERM, errno.ENOENT)  # no privilege, no table: not the single stream's fault
@@ -37,7 +38,7 @@ _log = Logger()
 class StreamBypass:
     """One stream: lane `a` of the caller, lane `b` of the target. See `lanes.Bypass`."""
 
-    __slots__ = ("_all", "_counted", "_known", "a", "b", "looks", "owner", "path")
+    __slots__ = ("_all", "_counted", "_known", "a", "b", "looked", "looks", "owner", "path")
 
     def __init__(self, every: Bypasses, owner: Any, a: Lane, b: Lane, path: Path) -> None:
         self._all = every
@@ -45,7 +46,8 @@ class StreamBypass:
         self.a, self.b, self.path = a, b, path
         self._counted = [Count(0, 0), Count(0, 0)]  # of a's packets, of b's
         self._known: tuple[int, int] | None = None  # what the lanes had, once nothing of before can wait in them
-        self.looks = 0
+        self.looked: float | None = None  # seconds; when it was first looked at
+        self.looks = 0  # since it was taken back unseen
 
     @property
     def senders(self) -> list[Address]:
@@ -63,7 +65,7 @@ class StreamBypass:
         return self._known is not None and self._known != (self.a.packets, self.b.packets)
 
     def settle(self) -> None:
-        """What waited in the sockets when the switch was thrown has been read: none may come any more."""
+        """Nothing waits in the sockets any more of what was there when the switch was thrown: none may come now."""
         self._known = (self.a.packets, self.b.packets)
 
     def note(self, which: int, count: Count) -> None:
@@ -94,7 +96,7 @@ class Bypasses:
         self.table = table
         self._entries = Netlink()
         self._ended = ended
-        self._fresh: list[StreamBypass] = []  # of which nothing has been seen yet
+        self._fresh: list[StreamBypass] = []  # of which nothing has been seen yet, or something still waits in the sockets
         self._suspects: list[tuple[StreamBypass, tuple[int, int]]] = []  # taken back unseen, with what the lanes had
         self._by_sender: dict[Address, tuple[StreamBypass, int]] = {}
         self.active: dict[StreamBypass, None] = {}  # in the order of their beginning
@@ -177,26 +179,31 @@ class Bypasses:
             lane.bypass_ended()
         self._ended(bypass)
 
-    def tick(self) -> list[StreamBypass]:
+    def tick(self, now: float) -> list[StreamBypass]:
         """To be called a few times a second: see what becomes of streams that have just been handed over. The streams at
-        whose doors somebody has knocked, with fresh figures: whoever it was, their sessions know."""
+        whose doors somebody has knocked, with fresh figures, those too that have ended just now: whoever it was, their
+        sessions know."""
         self._judge()
         fresh, self._fresh = [bypass for bypass in self._fresh if bypass in self.active], []
         knocked = list({lane.bypass: None for lane in self.knocked})
         if fresh or knocked:
             self.look({bypass: None for bypass in (*fresh, *knocked)})
         for bypass in fresh:
-            bypass.looks += 1
+            if bypass.looked is None:
+                bypass.looked = now
             if bypass.alive:
                 self.proven = True
                 self.failed_in_a_row = 0
-                bypass.settle()
-            elif bypass.looks < _LOOKS:
+                if bypass.a.waiting or bypass.b.waiting:
+                    self._fresh.append(bypass)
+                else:
+                    bypass.settle()
+            elif now - bypass.looked < _PATIENCE:
                 self._fresh.append(bypass)
             else:
                 self.end(bypass)
                 self._suspects.append((bypass, (bypass.a.packets, bypass.b.packets)))
-        return [bypass for bypass in knocked if bypass in self.active]
+        return knocked
 
     def hush(self) -> None:
         """Who knocked has been dealt with: tell of the next."""
@@ -303,7 +310,7 @@ class Bypasses:
                     "drop forwarded packets? The call is relayed by this process",
                     path=bypass.path,
                 )
-            elif bypass.looks < 3 * _LOOKS and bypass.a.bypass is None:
+            elif bypass.looks < _JUDGED and bypass.a.bypass is None:
                 self._suspects.append((bypass, before))
 
     def _bar(self, bypass: StreamBypass) -> None:

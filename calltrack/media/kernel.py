@@ -1,9 +1,10 @@
 """The relay whose calls, once both sides talk, are carried by the kernel: their packets no longer reach this process.
 
-A call begins in the Twisted relay, which finds out who is who. When packets have flowed both ways for half a second its
-RTP is handed over; RTCP stays. It comes back whenever something changes: a new description, hold, a tap (recording), a
-knock of a phone that has changed its port, the end. Where the kernel cannot carry a stream, or all of them, the
-Twisted relay goes on: this relay can do less than its name says, but never less than that one.
+A call begins in the Twisted relay, which finds out who is who. With the first packet of the second side its RTP is
+handed over; RTCP stays. It comes back whenever something changes: a new description, hold, a tap (recording), a knock of
+a phone that has changed its port, the end; then half a second of packets both ways hand it over again. Where the kernel
+cannot carry a stream, or all of them, the Twisted relay goes on: this relay can do less than its name says, but never
+less than that one.
 
 Knows when; how is `bypass`'s, and whether at all `readiness`'s.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import ip_address
+from itertools import islice
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -27,12 +29,13 @@ from calltrack.media.relay import CHECK, FORGET_ROUTES, TwistedRelay
 from calltrack.media.session import Session
 from calltrack.media.settings import MediaSettings
 
-_STEADY = 2  # ticks in which packets must have come from both sides
-_AT_ONCE = 100  # streams handed over in one tick: some milliseconds
+_STEADY = 2  # ticks in which packets must have come from both sides, where a call has come back
+_AT_ONCE = 100  # calls handed over before the reactor's other business has its turn: some milliseconds
 _SWEEP = 5.0  # seconds between two counts of everything
 _RETRY = 30.0  # seconds after which the kernel is tried again
 _FAILURES = 3  # streams in a row that it did not deliver, after which it is left alone for that time
 _FEW = 200  # streams that are counted at one go
+_PAUSE = 0.01  # seconds between two steps of a count: on one core with the kernel's forwarding, which must not wait for it
 _HOSTS = 4096  # far ends whose place is remembered
 
 _log = Logger()
@@ -53,6 +56,7 @@ class KernelRelay(TwistedRelay):
         self._trying = self._stopped = False
         self._try_again = 0.0
         self._reachable: dict[str, bool] = {}
+        self._ready: dict[Session, None] = {}  # to be handed over, in the order in which they latched
         self._sweeping: Iterator[list[StreamBypass]] | None = None
         self._next_sweep = 0.0
         self.sweep_interval = min(_SWEEP, max(CHECK, settings.timeout / 10 or _SWEEP))
@@ -86,21 +90,38 @@ class KernelRelay(TwistedRelay):
             told["why"] = self._why
         return told
 
+    def latched(self, session: Session) -> None:
+        if not self._ready:
+            self.clock.callLater(0, self._hand_over_some)
+        self._ready[session] = None
+
+    def forget(self, session: Session) -> None:
+        super().forget(session)
+        self._ready.pop(session, None)
+
     def hand_over(self, ticks: int = 0) -> None:
         """Hand over what has flowed both ways for so many ticks."""
+        self._ready.update((session, None) for session in self._watched if session.steady(ticks))
+        self._hand_over_some()
+
+    def _hand_over_some(self) -> None:
+        """Hand over the first of those that are ready, and call again for the others."""
+        some = list(islice(self._ready, _AT_ONCE))
+        for session in some:
+            del self._ready[session]
+        if self._ready:
+            self.clock.callLater(0, self._hand_over_some)
         if self._bypasses is None:
             return
         fit: list[tuple[Session, Lane, Lane]] = []
-        for session in self._watched:
-            for a, b in session.steady(ticks):
+        for session in some:
+            for a, b in session.pairs():
                 if self._forwardable(a) and self._forwardable(b) and self._alike(a, b):
                     fit.append((session, a, b))
                 else:
                     a.barred = b.barred = True
-        if not fit:
-            return
         try:
-            self._bypasses.begin(fit[:_AT_ONCE])
+            self._bypasses.begin(fit)
         except OSError as error:
             self._give_up(f"the kernel's packet filter refuses: {error}")
             return
@@ -124,7 +145,7 @@ class KernelRelay(TwistedRelay):
                 self._bypasses.gone = True
                 self._give_up("somebody has deleted its table", again=0)
                 return
-            for bypass in self._bypasses.tick():
+            for bypass in self._bypasses.tick(now):
                 bypass.owner.check(now, self._timeout)
             self._bypasses.hush()
             if now >= self._next_sweep and self._sweeping is None:
@@ -140,7 +161,7 @@ class KernelRelay(TwistedRelay):
         self.hand_over(_STEADY)
 
     def _sweep(self) -> None:
-        """One step of a sweep, then the reactor's other business."""
+        """One step of a sweep, then everybody else's business."""
         sweeping = self._sweeping
         if sweeping is None or self._bypasses is None:
             return
@@ -150,7 +171,7 @@ class KernelRelay(TwistedRelay):
                 for bypass in next(sweeping):
                     bypass.owner.check(now, self._timeout)
                 if len(self._bypasses.active) > _FEW:
-                    self.clock.callLater(0, self._sweep)
+                    self.clock.callLater(_PAUSE, self._sweep)
                     return
         except StopIteration:
             self._sweeping = None

@@ -16,7 +16,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Protocol
 
 from calltrack.media.latching import ADDRESS, ELSEWHERE, NAMED, STRANGER, Address, Latch
-from calltrack.media.sockets import MOST_QUEUED, bind, disconnect, drain, overflowed, share
+from calltrack.media.sockets import MOST_QUEUED, bind, disconnect, drain, overflowed, share, waits
 
 if TYPE_CHECKING:
     from calltrack.media.loop import PacketLoop
@@ -54,16 +54,20 @@ class Lane:
 
     __slots__ = (
         "arrived", "barred", "bypass", "bytes", "fd", "jitter", "lost", "next_sequence", "packets", "peer", "rate",
-        "receive", "rtp", "send", "source", "strangers", "tap", "timestamp", "_door", "_expected", "_latch", "_leader",
-        "_loop", "_noted", "_rings", "_seen", "_silent", "_sock", "_ssrc", "_steady", "_trust",
+        "receive", "rtp", "send", "source", "strangers", "tap", "timestamp", "_door", "_expected", "_latch", "_latched",
+        "_leader", "_loop", "_noted", "_rings", "_seen", "_silent", "_sock", "_ssrc", "_steady", "_trust",
     )  # fmt: skip
 
-    def __init__(self, sock: socket, loop: PacketLoop, leader: Lane | None = None) -> None:
-        """`leader`: of an RTCP lane, the RTP lane beside it, whose source says where RTCP may come from."""
+    def __init__(
+        self, sock: socket, loop: PacketLoop, leader: Lane | None = None, latched: Callable[[], None] | None = None
+    ) -> None:
+        """`leader`: of an RTCP lane, the RTP lane beside it, whose source says where RTCP may come from. `latched` is called
+        when this lane and its peer are both locked."""
         self._sock = sock
         self.fd = sock.fileno()
         self._loop = loop
         self._leader = leader
+        self._latched = latched
         self._latch = Latch()
         self._trust = STRANGER
         self._door: socket | None = None
@@ -147,7 +151,7 @@ class Lane:
         self.part()
         self.take_back()
         self._close_door()
-        self.tap = None
+        self.tap = self._latched = None
         self.send = None  # a method of our own: a closed lane is freed without the garbage collector
 
     def count_strangers(self) -> int:
@@ -169,6 +173,11 @@ class Lane:
     def ends(self) -> tuple[Address, Address]:
         """Of a locked lane: whom it hears, and our own address."""
         return self.source[:2], self._sock.getsockname()[:2]
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something has arrived that has not been read."""
+        return waits(self._sock)
 
     def let_pass(self, bypass: Bypass, knocked: Callable[[Lane], None]) -> None:
         """From now on `bypass` carries what comes from the source, until `take_back`. `knocked` is called when somebody
@@ -310,6 +319,8 @@ class Lane:
         self.receive = self._sock.recv_into
         self.send = self._sock.send
         self._loop.place(self, self._plain)
+        if self._latched is not None and self.peer is not None and self.peer.source is not None:
+            self._latched()
         return True
 
     def _sift(self, now: float) -> None:

@@ -24,6 +24,7 @@ _SOL_NETLINK, _CAP_ACK = 270, 10  # NETLINK_CAP_ACK: a refusal need not repeat t
 _SNDBUFFORCE, _RCVBUFFORCE = 32, 33  # asm-generic/socket.h
 _BUFFER = 1 << 21  # bytes of answers that may wait
 _ANSWER = 1 << 17  # bytes, more than the kernel writes at once
+_AT_ONCE = 256  # requests asked at one go: their answers fit into the buffer
 
 _HEADER = Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
 _FAMILY = Struct(">BBH")  # struct nfgenmsg: family, version, resource id
@@ -96,25 +97,10 @@ class Netlink:
     def ask(self, requests: Iterable[Request]) -> list[int | bytes]:
         """Send `requests`, each on its own. For each, in order: what the kernel answered (bytes behind struct
         nfgenmsg), 0 where it only acknowledged, or an errno where it refused. Raises OSError when it cannot be spoken to."""
-        first = self._sequence + 1
-        packed = [self._pack(request, _ACK) for request in requests]
-        if not packed:
-            return []
-        self._send(b"".join(packed))
-        outcomes: list[int | bytes] = [0] * len(packed)
-        acknowledged = 0
-        while acknowledged < len(packed):
-            for kind, sequence, payload in self._receive():
-                place = sequence - first
-                if not 0 <= place < len(packed):
-                    continue  # of an earlier request that was given up
-                if kind == _ERROR:
-                    acknowledged += 1
-                    code = -_CODE.unpack_from(payload)[0]
-                    if code:
-                        outcomes[place] = code
-                elif kind != _DONE:
-                    outcomes[place] = payload[_FAMILY.size :]
+        every = list(requests)
+        outcomes: list[int | bytes] = []
+        for start in range(0, len(every), _AT_ONCE):
+            outcomes += self._ask(every[start : start + _AT_ONCE])
         return outcomes
 
     def change(self, subsystem: int, requests: list[Request], what: str) -> None:
@@ -159,6 +145,26 @@ class Netlink:
 
     # Inside
 
+    def _ask(self, requests: list[Request]) -> list[int | bytes]:
+        first = self._sequence + 1
+        packed = [self._pack(request, _ACK) for request in requests]
+        self._send(b"".join(packed))
+        outcomes: list[int | bytes] = [0] * len(packed)
+        acknowledged = 0
+        while acknowledged < len(packed):
+            for kind, sequence, payload in self._receive():
+                place = sequence - first
+                if not 0 <= place < len(packed):
+                    continue  # of an earlier request that was given up
+                if kind == _ERROR:
+                    acknowledged += 1
+                    code = -_CODE.unpack_from(payload)[0]
+                    if code:
+                        outcomes[place] = code
+                elif kind != _DONE:
+                    outcomes[place] = payload[_FAMILY.size :]
+        return outcomes
+
     def _pack(self, request: Request, flags: int) -> bytes:
         self._sequence += 1
         size = _HEADER.size + len(request.body)
@@ -175,11 +181,14 @@ class Netlink:
         self._socket.send(packed)
 
     def _receive(self) -> list[tuple[int, int, bytes]]:
-        """The messages that wait: (kind, sequence, payload). Raises OSError when there is none."""
+        """The messages that wait: (kind, sequence, payload). Raises OSError when there is none, or some were lost."""
         try:
             answer = self._socket.recv(_ANSWER)
         except BlockingIOError:
             raise NetlinkError(errno.EPROTO, "the kernel did not answer") from None
+        except OSError:
+            self._forget()  # they would be in the way of the next answers
+            raise
         messages = []
         at, end = 0, len(answer)
         while at + _HEADER.size <= end:
@@ -189,3 +198,13 @@ class Netlink:
             messages.append((kind, sequence, answer[at + _HEADER.size : at + size]))
             at += size + 3 & ~3
         return messages
+
+    def _forget(self) -> None:
+        """Take out whatever waits."""
+        while True:
+            try:
+                self._socket.recv(_ANSWER)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # says once more that some were lost, and by saying so forgets it

@@ -78,6 +78,10 @@ class TwistedRelay:
 
     # For sessions
 
+    def latched(self, session: Session) -> None:
+        """Both sides of a stream have found out whom they hear, or such a session is connected now: for relays that carry
+        such a one in another way."""
+
     def forget(self, session: Session) -> None:
         self._sessions.discard(session)
         self._watched.discard(session)

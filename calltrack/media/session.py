@@ -33,9 +33,10 @@ class Stream:
 
     __slots__ = ("active", "audio", "held", "mux", "pair", "rtcp", "rtp")
 
-    def __init__(self, pair: PortPair, relay: TwistedRelay) -> None:
+    def __init__(self, pair: PortPair, relay: TwistedRelay, latched: Callable[[], None]) -> None:
+        """`latched` is called when our side and the other have found out whom they hear."""
         self.pair = pair
-        self.rtp = Lane(pair.rtp, relay.loop)
+        self.rtp = Lane(pair.rtp, relay.loop, latched=latched)
         self.rtcp = Lane(pair.rtcp, relay.loop, leader=self.rtp)
         self.active = False
         self.audio = False
@@ -88,10 +89,11 @@ class Stream:
 class Party:
     """One end of the call as the relay sees it: our streams towards it, and what we say to it."""
 
-    __slots__ = ("_described", "_local", "_relay", "host", "origin", "streams")
+    __slots__ = ("_described", "_latched", "_local", "_relay", "host", "origin", "streams")
 
-    def __init__(self, relay: TwistedRelay) -> None:
+    def __init__(self, relay: TwistedRelay, latched: Callable[[], None]) -> None:
         self._relay = relay
+        self._latched = latched
         self.host = ""  # where its signalling goes
         self._local: tuple[str, str] | None = None  # what it is shown, and what is bound: chosen once
         self.streams: dict[int, Stream] = {}  # by index of the m-line
@@ -128,7 +130,7 @@ class Party:
             if index in rejected:
                 document.reject(index)
             if section.port and index not in self.streams:
-                self.streams[index] = Stream(self._relay.ports.take(bound), self._relay)
+                self.streams[index] = Stream(self._relay.ports.take(bound), self._relay, self._latched)
             ports.append(self.streams[index].ports if section.port else None)
         return document.render(self.origin, shown, ports)
 
@@ -234,6 +236,7 @@ class Session:
             self._forget(name)
         self._hear(party)
         self._quiet_since = self._relay.clock.seconds()
+        self._latched()  # perhaps they have, with early media
 
     def drop(self, party: str) -> None:
         if party in self._parties:
@@ -284,9 +287,9 @@ class Session:
                 self._relay.clock.callLater(0, self._on_timeout)
                 self._on_timeout = None
 
-    def steady(self, ticks: int) -> list[tuple[Lane, Lane]]:
-        """Called once a tick: the RTP lanes of caller and target whose packets need nothing but to be passed on, and
-        have flowed both ways for so many `ticks`."""
+    def pairs(self) -> list[tuple[Lane, Lane]]:
+        """The RTP lanes of caller and target that have both latched, whose packets need nothing but to be passed on,
+        and come to them."""
         caller, target = self._parties.get(CALLER), self._parties.get(self.connected)
         if self._tap is not None or caller is None or target is None or caller.held or target.held:
             return []
@@ -296,9 +299,13 @@ class Session:
             peer = lane.peer
             if peer is None or not lane.rtp or index not in target.streams or peer is not target.streams[index].rtp:
                 continue
-            if min(lane.steady(), peer.steady()) >= ticks and lane.bypass is None and not (lane.barred or peer.barred):
+            if lane.source and peer.source and lane.bypass is None and not (lane.barred or peer.barred):
                 found.append((lane, peer))
         return found
+
+    def steady(self, ticks: int) -> bool:
+        """Called once a tick: whether in any of `pairs` packets have flowed both ways for so many `ticks`."""
+        return any([min(lane.steady(), peer.steady()) >= ticks for lane, peer in self.pairs()])
 
     @property
     def passed_by(self) -> bool:
@@ -307,6 +314,9 @@ class Session:
         return all(lane.bypass is not None for lane in lanes if lane.peer is not None)
 
     # Inside
+
+    def _latched(self) -> None:
+        self._relay.latched(self)
 
     def _outcome(self, rewrite: Callable[..., bytes], *arguments) -> Deferred[bytes]:
         if self.final is not None:
@@ -345,7 +355,7 @@ class Session:
     def _party(self, name: str, host: str) -> Party:
         party = self._parties.get(name)
         if party is None:
-            party = self._parties[name] = Party(self._relay)
+            party = self._parties[name] = Party(self._relay, self._latched)
         party.host = host
         return party
 

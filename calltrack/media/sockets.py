@@ -48,12 +48,17 @@ def disconnect(sock: socket.socket) -> None:
         raise OSError(ctypes.get_errno(), "cannot disconnect a UDP socket")
 
 
+def waits(sock: socket.socket) -> bool:
+    """Whether something waits in the socket, be it an ICMP error. To ask costs a quarter of being told by an exception."""
+    queue = poll()
+    queue.register(sock, POLLIN)
+    return bool(queue.poll(0))
+
+
 def drain(sock: socket.socket) -> list[tuple]:
     """Take out all that waits in the socket, and the ICMP errors with it; the senders' addresses, in order."""
     sources = []
-    queue = poll()
-    queue.register(sock, POLLIN)
-    if not queue.poll(0):  # as nearly always: to ask costs a quarter of being told by an exception
+    if not waits(sock):  # as nearly always
         return sources
     for _ in range(MOST_QUEUED):
         try:

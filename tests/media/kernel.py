@@ -49,8 +49,9 @@ class KernelCase(RelayCase, TestCase):
 
     def pass_time(self, seconds: float) -> None:
         for _ in range(int(seconds * 4)):
-            self.relay.loop.relay(monotonic())  # whatever waits, as the reactor would have between two ticks
-            self.clock.advance(0.25)
+            for step in (0, 0.25):
+                self.relay.loop.relay(monotonic())  # whatever waits, as the reactor would have between two ticks
+                self.clock.advance(step)
 
     def peer(self, host: str = "", port: int = 0) -> MediaPeer:
         host = host or self.host

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from twisted.internet import reactor
 
+from calltrack.media import kernel
 from calltrack.testing.media_contract import MediaRelayContract
-from calltrack.testing.media_peers import rtp
+from calltrack.testing.media_peers import Call, rtp
 from calltrack.testing.media_tap_contract import TapContract
 from tests.media.kernel import KernelCase
 
@@ -23,12 +24,55 @@ class BeforeTests(MediaRelayContract, TapContract, KernelCase):
 
 
 class HandingOverTests(KernelCase):
-    async def test_a_call_is_handed_over_when_packets_have_flowed_both_ways_for_two_ticks(self) -> None:
+    async def test_a_call_is_handed_over_with_the_first_packet_of_the_second_side(self) -> None:
         call = await self.open_call()
+        call.caller.send(rtp(0), call.to_caller)
+        await call.target.hears(1)
+        self.clock.advance(0)
+        self.assertEqual(self.in_kernel(), 0)
+        call.target.send(rtp(0), call.to_target)
+        await call.caller.hears(1)
+        self.clock.advance(0)
+        self.assertEqual(self.in_kernel(), 1)
+
+    async def test_a_call_with_early_media_is_handed_over_when_it_is_connected(self) -> None:
+        call = await self.open_call(connect=False)
+        await call.exchange()
+        self.clock.advance(0)
+        self.assertEqual(self.in_kernel(), 0)
+        await call.connect("target-1")
+        self.clock.advance(0)
+        self.assertEqual(self.in_kernel(), 1)
+
+    async def test_a_call_that_has_come_back_is_handed_over_when_packets_have_flowed_both_ways_for_two_ticks(self) -> None:
+        call = await self.talking_call()
+        await call.offer()
+        await call.answer()
         for wanted in (0, 1, 1, 1):
             await self.talk(call)
             self.pass_time(0.25)
             self.assertEqual(self.in_kernel(), wanted)
+
+    async def test_many_calls_that_begin_at_once_are_handed_over_by_turns(self) -> None:
+        self.patch(kernel, "_AT_ONCE", 2)
+        first = await self.talking_call()
+        await self.talk(first)
+        self.pass_time(0.25)  # one goes ahead of all others
+        calls = []
+        for number in range(5):
+            call = Call(self, self.relay.open(f"call-{number}", None), self.peer(), self.peer())
+            await call.offer()
+            await call.answer()
+            await call.connect("target-1")
+            await call.exchange()
+            calls.append(call)
+        calls[0].session.close()
+        begin, turns = self.relay._bypasses.begin, []
+        self.patch(self.relay._bypasses, "begin", lambda streams: (turns.append(len(streams)), begin(streams)))
+        self.clock.advance(0)
+        self.assertEqual((turns, self.in_kernel()), ([2, 2], 5))
+        for call in calls[1:]:
+            await self.talk(call)
 
     async def test_one_way_audio_is_not_handed_over(self) -> None:
         call = await self.open_call()

@@ -8,7 +8,7 @@ import shutil
 
 from twisted.internet import reactor
 
-from calltrack.media import filter_table, readiness
+from calltrack.media import filter_table, netlink, readiness
 from calltrack.media.kernel import KernelRelay
 from calltrack.media.netlink import NetlinkError
 from calltrack.media.settings import MediaSettings
@@ -262,6 +262,60 @@ class RefusalTests(KernelCase):
         session.connect("target-1")
         await call.exchange()
         return call
+
+
+class OverloadTests(KernelCase):
+    """More happens than there is time for: ticks come late, sockets are read late, the kernel has much to answer."""
+
+    async def test_a_late_tick_leaves_a_call_the_time_to_be_forwarded(self) -> None:
+        call = await self.talking_call()
+        self.clock.advance(0.49)
+        self.clock.advance(0.01)  # the next tick comes in time
+        self.assertEqual(self.in_kernel(), 1)
+        await self.talk(call)
+
+    async def test_what_waits_in_the_sockets_long_after_the_switch_is_no_reason_to_take_a_call_back(self) -> None:
+        call = await self.talking_call()
+        await call.answer()
+        await self.talk(call)
+        reactor.removeReader(self.relay.loop)  # nothing is read
+        for sequence in range(100, 110):
+            call.caller.send(rtp(sequence), call.to_caller)
+        self.relay.hand_over()
+        await self.talk(call)
+        for _ in range(4):
+            self.clock.advance(0.25)
+        reactor.addReader(self.relay.loop)
+        await call.target.hears_at_last(rtp(109))
+        for _ in range(12):  # past the next sweep
+            await self.talk_on(call)
+            self.pass_time(0.5)
+        self.assertEqual((self.in_kernel(), self.relay.status()["handed_over"]), (1, 2))
+
+    async def test_thousands_of_counters_are_read_at_one_go(self) -> None:
+        call = await self.talking_call()
+        await self.talk(call)
+        bypasses = self.relay._bypasses
+        (bypass,) = bypasses.active
+        counts = bypasses.table.count(bypass.senders * 6000)
+        self.assertEqual((len(counts), {count.packets for count in counts}), (12000, {1}))
+
+    async def test_answers_that_were_lost_are_not_in_the_way_of_the_next(self) -> None:
+        call = await self.talking_call()
+        await self.talk(call)
+        bypasses = self.relay._bypasses
+        (bypass,) = bypasses.active
+        self.patch(netlink, "_AT_ONCE", 100_000)
+        with self.assertRaises(OSError) as caught:
+            bypasses.table.count(bypass.senders * 20000)
+        self.assertEqual(caught.exception.errno, errno.ENOBUFS)
+        self.assertEqual([count.packets for count in bypasses.table.count(bypass.senders)], [1, 1])
+
+    async def talk_on(self, call: Call) -> None:
+        for sender, port, other in ((call.caller, call.to_caller, call.target), (call.target, call.to_target, call.caller)):
+            heard = len(other.received)
+            sender.send(rtp(heard), port)
+            await other.hears(heard + 1)
 
 
 class RestartTests(KernelCase):
