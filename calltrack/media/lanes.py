@@ -15,6 +15,7 @@ from socket import socket
 from struct import Struct
 from typing import TYPE_CHECKING, Protocol
 
+from calltrack.media import rtcp
 from calltrack.media.latching import ADDRESS, ELSEWHERE, NAMED, STRANGER, Address, Latch
 from calltrack.media.sockets import MOST_QUEUED, bind, disconnect, drain, overflowed, share, waits
 
@@ -49,13 +50,14 @@ class Lane:
 
     Figures: `packets` and `bytes` received and accepted, `strangers` refused (by us, or by the kernel while the lane is
     locked and has a door), `lost` by sequence numbers (RFC 3550 A.3), `jitter` in units of `rate` (A.8; a packet arrives
-    when it is read, which is up to a millisecond late while the loop rests).
+    when it is read, which is up to a millisecond late while the loop rests). Of what a bypass carries, both are those that
+    the far end's RTCP reports.
     """
 
     __slots__ = (
         "arrived", "barred", "bypass", "bytes", "fd", "jitter", "lost", "next_sequence", "packets", "peer", "rate",
-        "receive", "rtp", "send", "source", "strangers", "tap", "timestamp", "_door", "_expected", "_latch", "_latched",
-        "_leader", "_loop", "_noted", "_rings", "_seen", "_silent", "_sock", "_ssrc", "_steady", "_trust",
+        "receive", "rtp", "send", "source", "strangers", "tap", "timestamp", "_before", "_door", "_expected", "_latch",
+        "_latched", "_leader", "_loop", "_noted", "_rings", "_seen", "_silent", "_sock", "_ssrc", "_steady", "_trust",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +84,7 @@ class Lane:
         self._rings = False
         self._noted = self._steady = 0
         self._expected = -1
+        self._before = 0  # packets lost before the bypass
         self.rtp = False
         self.rate = 8000  # Hz
         self.packets = self.bytes = self.strangers = self.lost = 0
@@ -183,6 +186,7 @@ class Lane:
         """From now on `bypass` carries what comes from the source, until `take_back`. `knocked` is called when somebody
         else has sent, once for each `hush`."""
         self.bypass = bypass
+        self._before = self.lost
         self._steady = 0
         if self._door is not None:
             self._rings = True
@@ -215,6 +219,14 @@ class Lane:
         if self._expected >= 0:
             self._expected = self._expected + packets & 0xFFFF
 
+    def heed(self, packet: bytes) -> None:
+        """RTCP of the far end that hears what comes here: while a bypass carries it, nobody else knows how it arrives."""
+        if self.bypass is not None:
+            for report in rtcp.reports(packet):
+                if report.ssrc == self._ssrc:
+                    self.lost = max(self.lost, report.lost)
+                    self.jitter = report.jitter
+
     # What the epoll says
 
     def read(self, now: float) -> None:
@@ -243,7 +255,7 @@ class Lane:
             ahead = (sequence - self._expected) & 0xFFFF
             self._expected = -1
             if ssrc == self._ssrc and ahead < _MAX_DROPOUT:
-                self.lost += ahead
+                self.lost = max(self.lost, self._before + ahead)
         ahead = (sequence - self.next_sequence) & 0xFFFF
         if ssrc != self._ssrc or self.next_sequence < 0 or _MAX_DROPOUT <= ahead < 0x10000 - _MAX_MISORDER:
             self._ssrc = ssrc
@@ -342,6 +354,8 @@ class Lane:
             self.resync(packet, len(packet), now)
         if self.tap is not None and is_rtp(packet, len(packet)):
             self.tap(packet, now)
+        if self._leader is not None:
+            self.peer._leader.heed(packet)
         try:
             self.peer.send(packet)
         except OSError:

@@ -25,6 +25,11 @@ def rtp(sequence: int, timestamp: int | None = None, ssrc: int = 0x1234, payload
     return pack(">BBHII", 0x80, 8, sequence & 0xFFFF, timestamp & 0xFFFFFFFF, ssrc) + payload
 
 
+def receiver_report(ssrc: int = 0x1234, lost: int = 0, jitter: int = 0, sender: int = 0x99) -> bytes:
+    """An RTCP receiver report of `sender` about the source `ssrc` (RFC 3550 section 6.4.2)."""
+    return pack(">BBHIIIIIQ", 0x81, 201, 7, sender, ssrc, lost & 0xFFFFFF, 0, jitter, 0)
+
+
 class MediaPeer(DatagramProtocol):
     """A UDP endpoint. `received`: (packet, source) in order of arrival."""
 

@@ -7,7 +7,7 @@ from twisted.internet import reactor
 
 from calltrack.media import kernel
 from calltrack.testing.media_contract import MediaRelayContract
-from calltrack.testing.media_peers import Call, rtp
+from calltrack.testing.media_peers import Call, receiver_report, rtp
 from calltrack.testing.media_tap_contract import TapContract
 from tests.media.kernel import KernelCase
 
@@ -124,6 +124,35 @@ class HandingOverTests(KernelCase):
             control.send(b"\x80\xc9report", port + 1)
             await other.hears_at_last(b"\x80\xc9report")
         self.assertEqual(self.in_kernel(), 1)
+
+    async def test_loss_and_jitter_of_what_the_kernel_carries_are_those_that_the_far_end_reports(self) -> None:
+        call = await self.talking_call()
+        await self.report(call, lost=7, jitter=80)
+        await self.report(call, lost=0, jitter=99, ssrc=666)  # of a source that is none of ours
+        figures = call.session.figures()
+        self.assertEqual((figures.caller.lost, figures.caller.jitter_ms), (7, 10.0))
+        self.assertEqual((figures.target.lost, figures.target.jitter_ms), (0, 0.0))
+
+    async def test_what_has_been_reported_lost_is_not_counted_again_when_the_call_comes_back(self) -> None:
+        call = await self.talking_call()  # both have sent rtp(0)
+        for sequence in (1, 2, 5, 6):
+            call.caller.send(rtp(sequence), call.to_caller)
+        await call.target.hears(5)
+        await self.report(call, lost=2, jitter=0)
+        await call.answer()
+        call.caller.send(rtp(7), call.to_caller)
+        await call.target.hears(6)
+        self.assertEqual(call.session.figures().caller.lost, 2)
+
+    async def report(self, call: Call, **report: int) -> None:
+        """The target's phone says how it hears the caller; the caller's is told."""
+        if not hasattr(self, "controls"):
+            self.controls = [self.peer(port=peer.address[1] + 1) for peer in (call.caller, call.target)]
+            self.controls[0].send(receiver_report(), call.to_caller + 1)  # now it is known where it is
+        hears, says = self.controls
+        packet = receiver_report(**report)
+        says.send(packet, call.to_target + 1)
+        await hears.hears_at_last(packet)
 
     async def test_packets_of_any_size_pass(self) -> None:
         call = await self.talking_call()
