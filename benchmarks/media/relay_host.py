@@ -82,29 +82,32 @@ def main() -> None:
         answer = {"ports": [ports for _, ports in calls], "us_per_call": round(spent * 1e6 / len(calls), 1)}
         print(json.dumps({**answer, "why": relay.status().get("why", "")}), flush=True)
 
+    def close_calls():
+        handed_over, in_kernel = (relay.status().get(name, 0) for name in ("handed_over", "in_kernel"))
+        started = time.process_time()
+        figures = [session.close() for session, _ in calls]
+        closing = time.process_time() - started
+        both = [stream for figure in figures for stream in (figure.caller, figure.target)]
+        summary = {
+            "packets": sum(stream.packets for stream in both),
+            "lost": sum(stream.lost for stream in both),
+            "jitter_ms": max((stream.jitter_ms for stream in both), default=0.0),
+            "strangers": sum(stream.strangers for stream in both),
+            "handing_over_us": round(costs.handing_over * 1e6 / max(1, handed_over), 1),
+            "closing_us": round(closing * 1e6 / max(1, len(calls)), 1),
+            "in_kernel": in_kernel,
+        }
+        print(json.dumps(summary), flush=True)
+        return relay.stop()  # nothing of it may be in the way of the relay that is measured next
+
     reactor.callWhenRunning(lambda: relay.start().addCallback(open_calls))
-    status: list[dict] = []
-    reactor.addSystemEventTrigger("before", "shutdown", lambda: status.append(relay.status()))
+    reactor.addSystemEventTrigger("before", "shutdown", close_calls)
     if profile:
         profiler = cProfile.Profile()
         profiler.runcall(reactor.run)
         profiler.dump_stats(profile)
     else:
         reactor.run()
-    started = time.process_time()
-    figures = [session.close() for session, _ in calls]
-    closing = time.process_time() - started
-    both = [stream for figure in figures for stream in (figure.caller, figure.target)]
-    summary = {
-        "packets": sum(stream.packets for stream in both),
-        "lost": sum(stream.lost for stream in both),
-        "jitter_ms": max(stream.jitter_ms for stream in both),
-        "strangers": sum(stream.strangers for stream in both),
-        "handing_over_us": round(costs.handing_over * 1e6 / max(1, status[0].get("handed_over", 0)), 1),
-        "closing_us": round(closing * 1e6 / max(1, len(calls)), 1),
-        "in_kernel": status[0].get("in_kernel", 0),
-    }
-    print(json.dumps(summary), flush=True)
 
 
 if __name__ == "__main__":

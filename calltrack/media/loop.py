@@ -22,7 +22,8 @@ from calltrack.media.lanes import Lane
 
 _BATCH = 256  # packets at most before the reactor's other business has its turn
 _DENSE = 0.001  # seconds between two packets, or less: then the loop rests
-_REST = 0.0009  # seconds
+_PERIOD = 0.0011  # seconds from one look to the next, what the look takes included: half of it is the delay at the median
+_REST = 0.0002  # seconds between two looks at least, for the reactor's other business
 _ROOM = 65536  # bytes, more than any datagram has
 _COMMON = 2048  # sizes below this find their view ready-made
 
@@ -107,12 +108,13 @@ class PacketLoop:
         self.relay(now)
         if now - self._last_read < _DENSE:
             self._reactor.removeReader(self)
-            self.alarm.set(_REST)
+            self.alarm.set(_PERIOD)
         self._last_read = now
 
     def _look(self) -> None:
-        if self.relay(monotonic()):
-            self.alarm.set(_REST)
+        now = monotonic()
+        if self.relay(now):
+            self.alarm.set(max(_REST, _PERIOD - (monotonic() - now)))
         else:
             self.alarm.hush()
             self._reactor.addReader(self)

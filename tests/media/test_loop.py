@@ -248,7 +248,7 @@ class LaneTests(LoopCase):
 
 class RestTests(LoopCase):
     def wake(self) -> None:
-        """Wait for the alarm, half a millisecond, as the reactor would."""
+        """Wait for the alarm, as the reactor would."""
         ready, _, _ = select.select([self.loop.alarm], [], [], 5)
         self.assertEqual(ready, [self.loop.alarm])
         self.loop.alarm.doRead()
