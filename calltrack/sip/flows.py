@@ -26,7 +26,6 @@ log = Logger()
 FIRST_MESSAGE_TIME = 10.0  # seconds a TCP peer has to finish each message it has begun, and its first
 MAX_UNSENT = 256 * 1024  # bytes a TCP peer may leave unread before it is cut off
 MAX_FLOWS = 4096  # UDP flows that are remembered for a socket
-DATAGRAMS = 65535  # largest datagram to read; Twisted's default of 8192 truncates silently
 
 
 class Address(NamedTuple):
@@ -102,8 +101,8 @@ class Flow:
 class UDPSocket(protocol.DatagramProtocol):
     """A bound UDP socket. `received(data, flow)` gets each datagram.
 
-    Reading is Twisted's (it reads until the socket is empty); writing goes straight to the socket, since
-    every address has been checked before it gets here.
+    Reading is its port's (`ports.DatagramPort`); writing goes straight to the socket, since every address has been
+    checked before it gets here.
     """
 
     noisy = False

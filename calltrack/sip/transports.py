@@ -5,7 +5,6 @@ Knows sockets through a reactor; no transactions. What arrives goes to `deliver(
 
 from __future__ import annotations
 
-import socket
 from functools import partial
 from typing import Any, Callable, Iterable, NamedTuple
 
@@ -16,7 +15,6 @@ from twisted.logger import Logger
 from calltrack.errors import TransportFailure
 from calltrack.sip.dialling import dial
 from calltrack.sip.flows import (
-    DATAGRAMS,
     Address,
     Connection,
     Flow,
@@ -27,6 +25,7 @@ from calltrack.sip.flows import (
     route_to,
 )
 from calltrack.sip.locating import NextHop
+from calltrack.sip.ports import listen_stream, listen_udp
 from calltrack.sip.tls import ServerCertificate, Trust
 from calltrack.sip.uri import host_port
 from calltrack.timers import Timers
@@ -37,7 +36,6 @@ WILDCARDS = ("0.0.0.0", "::")
 MAX_CONNECTIONS = 10_000
 MAX_CONNECTIONS_PER_HOST = 200
 BACKLOG = 512  # connections that may wait to be accepted
-RECEIVE_BUFFER = 4 * 1024 * 1024  # bytes; a burst of INVITEs waits here while Python is busy elsewhere
 
 
 class Listen(NamedTuple):
@@ -86,9 +84,8 @@ class Transports(StreamOwner):
             for transport, host, port in self._listen:
                 if transport == "udp":
                     protocol = UDPSocket(self.received)
-                    opened = self._reactor.listenUDP(port, protocol, interface=host, maxPacketSize=DATAGRAMS)
+                    opened = listen_udp(self._reactor, port, protocol, host, self._timers.now)
                     self._udp.append(protocol)
-                    _enlarge(opened)
                 else:
                     factory = ServerFactory.forProtocol(partial(Connection, self, self._timers, transport))
                     factory.noisy = False
@@ -101,10 +98,10 @@ class Transports(StreamOwner):
             raise
 
     def _listen_stream(self, transport: str, host: str, port: int, factory: ServerFactory) -> Any:
-        if transport == "tls":
-            self._certificate.load()
-            return self._reactor.listenSSL(port, factory, self._certificate, backlog=BACKLOG, interface=host)
-        return self._reactor.listenTCP(port, factory, backlog=BACKLOG, interface=host)
+        if transport != "tls":
+            return listen_stream(self._reactor, port, factory, host, BACKLOG)
+        self._certificate.load()
+        return listen_stream(self._reactor, port, factory, host, BACKLOG, self._certificate)
 
     def stop(self) -> defer.Deferred[Any]:
         """Close everything. Fires with None when all ports are closed."""
@@ -259,10 +256,3 @@ class Transports(StreamOwner):
     def connect_failed(self, hop: NextHop, why: str) -> None:
         for waiting in self._connecting.pop(hop, ()):
             waiting.errback(TransportFailure(f"{hop.transport} to {host_port(hop.host, hop.port)}: {why}"))
-
-
-def _enlarge(port: Any) -> None:
-    """Ask for a larger receive buffer; the kernel gives what it allows."""
-    handle = getattr(port, "getHandle", None)
-    if handle is not None:
-        handle().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
