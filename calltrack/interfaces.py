@@ -189,8 +189,8 @@ class ICallRecordStore(Interface):
 
     def tally(project: int, since: int, until: int, offset: int):
         """Fires with the `CallTally` of a project's ended calls created from `since` to before `until` (milliseconds
-        since the Unix epoch). `offset`: milliseconds that its wall clock is ahead of UTC, for days and hours.
-        Fails with StoreUnavailable."""
+        since the Unix epoch). `offset`: milliseconds that its wall clock is ahead of UTC, for days and hours; whole
+        quarters of an hour. Fails with StoreUnavailable."""
 
     def forget_caller(caller: str):
         """Blank a caller (E.164 digits, never "") in every record, and in what the store keeps of the

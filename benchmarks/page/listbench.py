@@ -9,6 +9,7 @@ and the worst answer in milliseconds. Exit status 1 when a median of a list is o
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import sqlite3
@@ -16,8 +17,8 @@ import statistics
 import sys
 import tempfile
 import time
+from contextlib import closing
 
-import msgspec
 from twisted.internet.task import react
 from twisted.web.client import Agent, HTTPConnectionPool, readBody
 from twisted.web.http_headers import Headers
@@ -27,6 +28,7 @@ from calltrack.access.keys import Keys
 from calltrack.access.model import Grant
 from calltrack.access.passwords import Passwords
 from calltrack.access.people import People
+from calltrack.storage import sqlite_stores
 from calltrack.storage.url import open_stores
 from calltrack.tracking.accounts import Accounts
 from calltrack.tracking.catalog import Catalog
@@ -44,28 +46,28 @@ MARKERS = [f"{source}_{campaign}_{word}" for source in ("direct", "google", "seo
 
 def seed(path: str, project: int, calls: int) -> None:
     """A year of calls, written as the store writes them but without its events."""
-    dice, encode = random.Random(1), msgspec.json.Encoder().encode
+    dice = random.Random(1)
 
-    def rows():
+    def records():
         for place in range(calls):
             created = NOW - YEAR + round(YEAR * place / calls)
             status = dice.choices(("ANSWER", "NOANSWER", "CANCEL", "BUSY", "CHANUNAVAIL"), (76, 10, 7, 6, 1))[0]
             talked = round(dice.lognormvariate(4.2, 0.9), 3) if status == "ANSWER" else 0.0
             visit = place if dice.random() < 0.6 else None
-            record = CallRecord(
+            yield CallRecord(
                 id=f"{created:012x}{place:020x}", project=project, scenario=1 + place % 20, caller=f"1202555{dice.randrange(300000):06d}",
                 callee=f"1312555{dice.randrange(400):04d}", target="sip:office@pbx.example", trunk="provider", created=created,
                 answered=created + 5000 if talked else None, ended=created + 5000 + round(talked * 1000), duration=5 + talked,
                 waiting_time=5.0, answer_duration=talked, status=status, target_call=talked > 30,
                 attribution=Attribution(marker=dice.choice(MARKERS), visit=visit, reason="exact lease" if visit else "static channel"),
             )  # fmt: skip
-            yield record.id, record.created, project, record.caller, record.status, encode(record).decode()
 
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("BEGIN")
-    connection.executemany("INSERT INTO call (id, created, project, caller, status, value) VALUES (?, ?, ?, ?, ?, ?)", rows())
-    connection.execute("COMMIT")
-    connection.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        cursor, found = connection.cursor(), records()
+        while batch := list(itertools.islice(found, 10_000)):
+            cursor.execute("BEGIN")
+            sqlite_stores._write_records(cursor, batch, set())
+            cursor.execute("COMMIT")
 
 
 def questions(home: str, day: str, month: str) -> list[tuple[str, str, bool]]:

@@ -1,4 +1,4 @@
-"""Lists and reports of calls in SQLite: which index leads. Knows the table and its columns; no threads."""
+"""Lists of calls in SQLite: which index leads. Knows the table and its columns; no threads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from calltrack.tracking.model import CallRecord
-from calltrack.tracking.search import CallQuery, CallTally, DayTally, HourTally
+from calltrack.tracking.search import CallQuery
 
 _records = msgspec.json.Decoder(CallRecord)
 
@@ -60,27 +60,3 @@ def _statement(query: CallQuery) -> tuple[str, list[Any]]:
     where = " AND ".join(conditions) or "1"
     index = "INDEXED BY call_by_caller " if leader == "caller" else ""  # it has not our order: the planner would not take it
     return f"SELECT value FROM call {index}WHERE {where} ORDER BY {column} {way}, id {way} LIMIT ?", [*values, query.limit]
-
-
-_DAYS = """
-    SELECT (created + :offset) / 86400000 AS day, source, count(*), sum(status = 'ANSWER'), sum(is_target), sum(talked),
-        sum(coalesce(cost, 0.0))
-    FROM call INDEXED BY call_overview
-    WHERE project = :project AND created >= :since AND created < :until AND status <> 'ACTIVE'
-    GROUP BY day, source ORDER BY day, source
-"""
-_HOURS = """
-    SELECT ((created + :offset) / 3600000 + 72) % 168 AS hour, count(*), sum(status = 'ANSWER')
-    FROM call INDEXED BY call_overview
-    WHERE project = :project AND created >= :since AND created < :until AND status <> 'ACTIVE'
-    GROUP BY hour ORDER BY hour
-"""  # the Unix epoch was a Thursday: 72 hours after a Monday
-
-
-def tally(cursor: sqlite3.Cursor, project: int, since: int, until: int, offset: int) -> CallTally:
-    """What the ended calls of a project come to."""
-    asked = {"project": project, "since": since, "until": until, "offset": offset}
-    fields = DayTally.__struct_fields__
-    days = tuple(DayTally(**dict(zip(fields, row))) for row in cursor.execute(_DAYS, asked))
-    hours = tuple(HourTally(**dict(zip(HourTally.__struct_fields__, row))) for row in cursor.execute(_HOURS, asked))
-    return CallTally(days=days, hours=hours)

@@ -12,7 +12,7 @@ from zope.interface import implementer
 from calltrack.errors import InvalidField, NoSuchObject, Sentence
 from calltrack.events.derived import of_call
 from calltrack.interfaces import ICallRecordStore, ICatalogStore
-from calltrack.storage import sqlite_erasing, sqlite_search
+from calltrack.storage import sqlite_erasing, sqlite_search, sqlite_tally
 from calltrack.storage.sqlite import Database
 from calltrack.storage.sqlite_events import SQLiteEvents, Transactions, append_events
 from calltrack.storage.told import Told
@@ -75,7 +75,7 @@ class SQLiteCallRecords:
         return self._database.look(sqlite_search.find, query)
 
     def tally(self, project: int, since: int, until: int, offset: int) -> Deferred[CallTally]:
-        return self._database.look(sqlite_search.tally, project, since, until, offset)
+        return self._database.look(sqlite_tally.tally, project, since, until, offset)
 
     def forget_caller(self, caller: str) -> Deferred[int]:
         return self._database.write(sqlite_erasing.forget_caller, caller)
@@ -117,6 +117,7 @@ def _json(value: Any) -> str:
 def _write_records(cursor: sqlite3.Cursor, records: list[CallRecord], telling: set[str]) -> None:
     """`telling`: the calls whose events may not be in the log yet."""
     records = _with_new_callers(cursor, records)
+    sqlite_tally.count(cursor, records)
     cursor.executemany(
         _WRITE_CALL,
         [

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from calltrack.interfaces import ICallRecordStore
 from calltrack.testing.store_contract import LADDER, call_record
 from calltrack.tracking.model import Attribution
-from calltrack.tracking.search import DAY, HOUR, CallQuery, CallTally, DayTally, HourTally, position
+from calltrack.tracking.search import DAY, HOUR, QUARTER, CallQuery, CallTally, DayTally, HourTally, position
 
 MONDAY = 20_416 * DAY  # 2025-11-24T00:00:00Z, in milliseconds
 
@@ -112,6 +112,42 @@ class CallSearchContract:
                 ),
             ),
         )
+
+    async def test_tally_begins_and_ends_within_a_quarter_of_an_hour(self) -> None:
+        store = await self.make_records()
+        await store.write(records=[_record(str(minute), MONDAY + minute * 60_000) for minute in range(45)])
+        for since, until, calls in ((0, 45, 45), (1, 44, 43), (7, 8, 1), (14, 16, 2), (15, 30, 15), (20, 20, 0)):
+            counted = await store.tally(project=1, since=MONDAY + since * 60_000, until=MONDAY + until * 60_000, offset=0)
+            self.assertEqual(sum(day.calls for day in counted.days), calls, (since, until))
+            self.assertEqual(sum(hour.calls for hour in counted.hours), calls, (since, until))
+
+    async def test_tally_knows_wall_clocks_that_are_quarters_of_an_hour_ahead(self) -> None:
+        store = await self.make_records()
+        await store.write(records=[_record("a", MONDAY + 18 * HOUR + QUARTER - 1), _record("b", MONDAY + 18 * HOUR + QUARTER)])
+        counted = await store.tally(project=1, since=MONDAY, until=MONDAY + DAY, offset=5 * HOUR + 3 * QUARTER)  # Nepal
+        self.assertEqual([(day.day - MONDAY // DAY, day.calls) for day in counted.days], [(0, 1), (1, 1)])
+        self.assertEqual([hour.hour for hour in counted.hours], [23, 24])
+
+    async def test_tally_follows_records_that_change(self) -> None:
+        store = await self.make_records()
+
+        async def counted() -> list[tuple[str, int, int, int, float, float]]:
+            found = await store.tally(project=1, since=MONDAY, until=MONDAY + DAY, offset=0)
+            return [(day.source, day.calls, day.answered, day.target, day.talked, day.cost) for day in found.days]
+
+        active = _record("a", MONDAY + 5, "direct", status="ACTIVE")
+        ended = _record("a", MONDAY + 5, "direct", answer_duration=31.25, target_call=True, cost=0.125, caller="7495")
+        await store.write(records=[active])
+        self.assertEqual(await counted(), [])
+        for records in ([active, ended], [ended], [active], [ended, ended, active]):  # replays count once
+            await store.write(records=records)
+            self.assertEqual(await counted(), [("direct", 1, 1, 1, 31.25, 0.125)])
+        await store.forget_caller(caller="7495")
+        self.assertEqual(await counted(), [("direct", 1, 1, 1, 31.25, 0.125)])
+        await store.write(records=[_record("a", MONDAY + 5, "google_1", status="BUSY")])
+        self.assertEqual(await counted(), [("google", 1, 0, 0, 0.0, 0.0)])
+        await store.write(records=[_record("a", MONDAY + 5, "google_1", project=2), _record("b", MONDAY + 7, "", project=1)])
+        self.assertEqual(await counted(), [("", 1, 1, 0, 0.0, 0.0)])
 
     async def test_tally_of_nothing_is_empty(self) -> None:
         store = await self.make_records()

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Literal, get_args
+from datetime import timezone, tzinfo
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from calltrack.errors import InvalidField, NoSuchObject, Sentence
 from calltrack.interfaces import ICallRecordStore
+from calltrack.tracking import wall_clock
 from calltrack.tracking.model import CallRecord, Status
 from calltrack.tracking.targets import quoted
 
@@ -22,7 +24,7 @@ MISSED: tuple[str, ...] = ("BUSY", "NOANSWER", "CANCEL", "CONGESTION", "CHANUNAV
 MAX_LIMIT = 1000
 MAX_SPAN = 3 * 366 * 86_400_000  # milliseconds that one report covers
 
-DAY, HOUR = 86_400_000, 3_600_000  # milliseconds
+DAY, HOUR, QUARTER = 86_400_000, 3_600_000, 900_000  # milliseconds
 
 
 class CallQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,11 +121,35 @@ class CallLog:
             return page, None
         return page, write_cursor(page[-1], checked)
 
-    async def tally(self, project: int, since: int, until: int, offset: int = 0) -> CallTally:
-        """What ended calls of a project come to. Raises InvalidField."""
+    async def tally(self, project: int, since: int, until: int, zone: tzinfo = timezone.utc) -> CallTally:
+        """What ended calls of a project come to, by the wall clock of `zone`, also when that is put forward or back in
+        between. Raises InvalidField."""
         if not 0 < until - since <= MAX_SPAN:
             raise InvalidField("until", "must be after since, and by no more than three years")
-        return await self._records.tally(project=project, since=since, until=until, offset=offset)
+        stretches = wall_clock.stretches(since, until, zone)
+        return _joined([await self._records.tally(project=project, **stretch._asdict()) for stretch in stretches])
+
+
+def _joined(parts: list[CallTally]) -> CallTally:
+    """The tally of a time whose parts were counted one by one."""
+    if len(parts) == 1:
+        return parts[0]
+    days: dict[tuple[int, str], DayTally] = {}
+    hours: dict[int, HourTally] = {}
+    for part in parts:
+        for day in part.days:
+            days[day.day, day.source] = _sum(days.get((day.day, day.source)), day)
+        for hour in part.hours:
+            hours[hour.hour] = _sum(hours.get(hour.hour), hour)
+    return CallTally(days=tuple(days[key] for key in sorted(days)), hours=tuple(hours[key] for key in sorted(hours)))
+
+
+def _sum(one: Any, other: Any) -> Any:
+    """Two tallies of the same day and source, or hour, as one."""
+    if one is None:
+        return other
+    counted = [name for name in other.__struct_fields__ if name not in ("day", "source", "hour")]
+    return msgspec.structs.replace(one, **{name: getattr(one, name) + getattr(other, name) for name in counted})
 
 
 def checked_query(query: CallQuery) -> CallQuery:

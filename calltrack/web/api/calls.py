@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -49,12 +49,12 @@ class Which(msgspec.Struct, frozen=True, kw_only=True):
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
     """The time that a report covers: the last 30 days unless given. `offset`: minutes that its wall clock is ahead of
-    UTC."""
+    UTC, whole quarters of an hour."""
 
     project: ID | None = None
     since: Instant | None = None
     until: Instant | None = None
-    offset: Annotated[int, Meta(ge=-840, le=840)] = 0
+    offset: Annotated[int, Meta(ge=-840, le=840, multiple_of=15)] = 0
 
 
 def milliseconds(instant: datetime | None) -> int | None:
@@ -94,7 +94,7 @@ async def _report(asked: Asked) -> CallTally:
     until = milliseconds(span.until) or asked.services.wall_ms()
     since = milliseconds(span.since)
     since = until - 30 * DAY if since is None else since
-    return await asked.services.calls.tally(project, since, until, span.offset * 60_000)
+    return await asked.services.calls.tally(project, since, until, timezone(timedelta(minutes=span.offset)))
 
 
 OPERATIONS = (

@@ -20,9 +20,9 @@ _WEEK = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 async def overview(view: View) -> bytes:
     assert view.project is not None
     project, calls, span = view.project.id, view.services.calls, asked(view)
-    now = await calls.tally(project, span.since, span.until, span.offset)
+    now = await calls.tally(project, span.since, span.until, view.words.zone)
     past = span.before(view)
-    before = await calls.tally(project, past.since, past.until, past.offset)
+    before = await calls.tally(project, past.since, past.until, view.words.zone)
     steps = [] if now.days else await _first_steps(view)
     rows = _by_source(now.days)
     return view.render(
@@ -99,8 +99,7 @@ def _stack(view: View, span: Days, tally: CallTally, order: list[str]) -> dict[s
     own, days = order[:SOURCES], _axis(span)
     values = {source: [0] * len(days) for source in [*own, *(["…"] if len(order) > SOURCES else [])]}
     for day in tally.days:
-        if 0 <= day.day - days[0] < len(days):
-            values[day.source if day.source in own else "…"][day.day - days[0]] += day.calls
+        values[day.source if day.source in own else "…"][day.day - days[0]] += day.calls
     names = {"": view.say("no source"), "…": view.say("others")}
     series = [{"name": names.get(source, source), "values": counts} for source, counts in values.items()]
     return {"days": [day * 86400 for day in days], "series": series}
@@ -110,9 +109,8 @@ def _answers(view: View, span: Days, tally: CallTally) -> dict[str, Any]:
     days = _axis(span)
     answered, missed = [0] * len(days), [0] * len(days)
     for day in tally.days:
-        if 0 <= day.day - days[0] < len(days):
-            answered[day.day - days[0]] += day.answered
-            missed[day.day - days[0]] += day.calls - day.answered
+        answered[day.day - days[0]] += day.answered
+        missed[day.day - days[0]] += day.calls - day.answered
     series = [
         {"name": view.say("answered"), "values": answered, "kind": "good"},
         {"name": view.say("missed"), "values": missed, "kind": "bad"},

@@ -19,7 +19,6 @@ class Days(NamedTuple):
     days: int
     since: int  # milliseconds since the Unix epoch
     until: int
-    offset: int  # milliseconds that the wall clock is ahead of UTC at the end
 
     def before(self, view: View) -> "Days":
         """As many days before these."""
@@ -51,8 +50,7 @@ def instant(view: View, field: str, end: bool = False) -> int | None:
 
 def _days(view: View, first: date, last: date) -> Days:
     since, until = _midnight(view, first), _midnight(view, last + timedelta(days=1))
-    offset = datetime.combine(last, time(12), view.words.zone).utcoffset() or timedelta()
-    return Days(first, last, (last - first).days + 1, since, until, round(offset.total_seconds() * 1000))
+    return Days(first, last, (last - first).days + 1, since, until)
 
 
 def _midnight(view: View, day: date) -> int:

@@ -1,0 +1,91 @@
+"""Reports of calls in SQLite: ended calls counted by quarter of an hour as they are written, and summed up when somebody
+asks. Knows the tables; no threads."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from typing import Iterable
+
+import msgspec
+
+from calltrack.tracking.model import CallRecord
+from calltrack.tracking.search import QUARTER, CallTally, DayTally, HourTally, source_of
+
+_encoder = msgspec.json.Encoder()
+_records = msgspec.json.Decoder(CallRecord)
+
+_REPLACED = "SELECT value FROM call WHERE id IN (SELECT value FROM json_each(?)) AND status <> 'ACTIVE'"
+_EMPTY = "DELETE FROM call_tally WHERE project = ? AND quarter = ? AND source = ? AND calls = 0"
+_COUNT = """
+    INSERT INTO call_tally VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (project, quarter, source) DO UPDATE
+    SET calls = calls + excluded.calls, answered = answered + excluded.answered, target = target + excluded.target,
+        talked = talked + excluded.talked, cost = cost + excluded.cost
+"""
+
+
+def count(cursor: sqlite3.Cursor, records: Iterable[CallRecord]) -> None:
+    """Count those of `records` that are final in the place of what the table of calls holds of them now. They are written
+    there next, in this transaction."""
+    ended = {record.id: record for record in records if record.final}  # the last one of a call stays
+    replaced = cursor.execute(_REPLACED, (_encoder.encode(list(ended)).decode(),))
+    sums: dict[tuple[int, int, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0, 0])
+    for record in ended.values():
+        _add(sums, record, 1)
+    for (value,) in replaced:
+        _add(sums, _records.decode(value), -1)
+    changed = [(*place, *found) for place, found in sums.items() if any(found)]
+    cursor.executemany(_COUNT, changed)
+    cursor.executemany(_EMPTY, [change[:3] for change in changed if change[3] < 0])
+
+
+def _add(sums: dict[tuple[int, int, str], list[int]], record: CallRecord, sign: int) -> None:
+    if record.project is None:
+        return
+    found = sums[record.project, record.created // QUARTER, source_of(record.attribution.marker)]
+    found[0] += sign
+    found[1] += sign * (record.status == "ANSWER")
+    found[2] += sign * record.target_call
+    found[3] += sign * int(record.answer_duration * 1000 + 0.5)
+    found[4] += sign * int((record.cost or 0.0) * 1_000_000 + 0.5)
+
+
+# Quarters are whole between `head` and `tail`; what lies before and after is counted from the calls themselves.
+_COUNTED = """
+    WITH counted AS (
+        SELECT quarter * 900000 AS at, source, calls, answered, target, talked, cost FROM call_tally
+        WHERE project = :project AND quarter >= :first AND quarter < :last
+        UNION ALL
+        SELECT created, coalesce(source, ''), 1, status = 'ANSWER', is_target,
+            CAST(coalesce(talked, 0) * 1000 + 0.5 AS INTEGER), CAST(coalesce(cost, 0) * 1000000 + 0.5 AS INTEGER)
+        FROM call INDEXED BY call_by_project
+        WHERE project = :project AND created >= :since AND created < :head AND status <> 'ACTIVE'
+        UNION ALL
+        SELECT created, coalesce(source, ''), 1, status = 'ANSWER', is_target,
+            CAST(coalesce(talked, 0) * 1000 + 0.5 AS INTEGER), CAST(coalesce(cost, 0) * 1000000 + 0.5 AS INTEGER)
+        FROM call INDEXED BY call_by_project
+        WHERE project = :project AND created >= :tail AND created < :until AND status <> 'ACTIVE'
+    )
+"""
+_DAYS = f"""{_COUNTED}
+    SELECT (at + :offset) / 86400000 AS day, source, sum(calls), sum(answered), sum(target), sum(talked) / 1000.0,
+        sum(cost) / 1000000.0
+    FROM counted GROUP BY day, source ORDER BY day, source
+"""
+_HOURS = f"""{_COUNTED}
+    SELECT ((at + :offset) / 3600000 + 72) % 168 AS hour, sum(calls), sum(answered)
+    FROM counted GROUP BY hour ORDER BY hour
+"""  # the Unix epoch was a Thursday: 72 hours after a Monday
+
+
+def tally(cursor: sqlite3.Cursor, project: int, since: int, until: int, offset: int) -> CallTally:
+    """What the ended calls of a project come to."""
+    first, last = -(-since // QUARTER), until // QUARTER
+    head = min(first * QUARTER, until)
+    asked = {"project": project, "since": since, "until": until, "offset": offset, "first": first, "last": last,
+             "head": head, "tail": max(last * QUARTER, head)}  # fmt: skip
+    fields = DayTally.__struct_fields__
+    days = tuple(DayTally(**dict(zip(fields, row))) for row in cursor.execute(_DAYS, asked))
+    hours = tuple(HourTally(**dict(zip(HourTally.__struct_fields__, row))) for row in cursor.execute(_HOURS, asked))
+    return CallTally(days=days, hours=hours)
