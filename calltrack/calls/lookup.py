@@ -51,7 +51,7 @@ class _Question:
     def put(self, caller: str, at: float, timers: Timers, budget: float) -> None:
         answer = defer.maybeDeferred(self._source.lookup, self._dialled, caller, at)
         answer.addCallbacks(self._settle, self._failed)
-        answer.addErrback(_bug)
+        answer.addErrback(_bug, self._call_id)
         if self._found is not None:  # no answer yet
             self._answer = answer
             self._deadline = timers.after(budget, self._late)
@@ -112,5 +112,5 @@ def _unattributed(route: Route, why: str) -> Route:
     return msgspec.structs.replace(route, attribution=Attribution(reason=f"lookup {why}"))
 
 
-def _bug(failure: Failure) -> None:
-    log.failure("placing a call after its lookup failed", failure=failure)
+def _bug(failure: Failure, call_id: str) -> None:
+    log.failure("placing a call after its lookup failed", failure=failure, call_id=call_id)

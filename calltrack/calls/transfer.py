@@ -65,7 +65,7 @@ class Transfer:
         self._notices.tell(100)
         self._attempt.start()
         rounds = self._engine.destinations.of(self.target, self._call.route)
-        rounds.addCallback(self._attempt.ring).addErrback(self._attempt.nowhere).addErrback(_bug)
+        rounds.addCallback(self._attempt.ring).addErrback(self._attempt.nowhere).addErrback(_bug, self._call.id)
 
     def stop(self) -> None:
         """The call is over."""
@@ -116,7 +116,7 @@ class Transfer:
         side.acknowledge()
         caller = self._call.caller
         described = self.media.offer(side.party, "caller", sdp, side.host, caller.host)
-        described.addCallbacks(self._ask_caller, self._unusable).addErrback(_bug)
+        described.addCallbacks(self._ask_caller, self._unusable).addErrback(_bug, self._call.id)
 
     def _ask_caller(self, offer: bytes) -> None:
         if self._over:
@@ -149,11 +149,11 @@ class Transfer:
             return
         caller, side = self._call.caller, self.side
         answer = self.media.answer("caller", side.party, response.sdp, caller.host, side.host)
-        answer.addCallbacks(self._succeeded, self._unusable).addErrback(_bug)
+        answer.addCallbacks(self._succeeded, self._unusable).addErrback(_bug, self._call.id)
 
     def _unusable(self, failure: Failure) -> None:
         if not failure.check(CalltrackError):
-            _bug(failure)
+            _bug(failure, self._call.id)
         self._fail(488, str(failure.value))
 
     # The end
@@ -293,7 +293,7 @@ def take_on(call: Call, engine: Any, exchange: Any) -> Transfer | None:
     try:
         media = engine.relay.open(f"{call.id}-{call.next_party()}", call.media_timeout)
     except MediaUnavailable as problem:
-        log.info("a transfer is refused: {problem}", problem=problem)
+        log.info("a transfer is refused: {problem}", problem=problem, call_id=call.id)
         exchange.refuse(503)
         return None
     return Transfer(call, engine, media, exchange, target)
@@ -304,5 +304,5 @@ def talking(sdp: bytes) -> bytes:
     return b"\r\n".join([line for line in sdp.split(b"\r\n") if line not in _DIRECTIONS])
 
 
-def _bug(failure: Failure) -> None:
-    log.failure("a transfer failed on a bug", failure=failure)
+def _bug(failure: Failure, call_id: str) -> None:
+    log.failure("a transfer failed on a bug", failure=failure, call_id=call_id)

@@ -66,6 +66,7 @@ class TrialCall:
 
     def __init__(self, engine: CallEngine, project: int, target: Target, dialled: str) -> None:
         """`dialled`: the number that the call pretends to have come for."""
+        self.id = "test-call-" + engine.new_call_id().decode()
         self._engine = engine
         attribution = Attribution(marker="test_call", reason="test call")
         self._route = Route(dialled=dialled, project=project, targets=(target,), attribution=attribution)
@@ -82,12 +83,12 @@ class TrialCall:
         """Ring. Fires when it is over; never fails."""
         engine = self._engine
         try:
-            self._media = engine.relay.open("test-call-" + engine.new_call_id().decode(), lambda: None)
+            self._media = engine.relay.open(self.id, lambda: None)
         except MediaUnavailable as problem:
             return defer.succeed((False, Sentence("There is no room for media: {problem}", problem=str(problem))))
         self._attempt.start()
         rounds = engine.destinations.of(self._attempt.target, self._route)
-        rounds.addCallback(self._attempt.ring).addErrback(self._no_destination).addErrback(_bug)
+        rounds.addCallback(self._attempt.ring).addErrback(self._no_destination).addErrback(self._bug)
         return self._verdict
 
     def _no_destination(self, failure: Failure) -> None:
@@ -153,7 +154,7 @@ class TrialCall:
         self._attempt.stop(side)
         side.acknowledge()
         described = self._media.answer(side.party, "caller", event.sdp, side.host, "127.0.0.1")
-        described.addCallback(self._talk, side).addErrback(self._unusable).addErrback(_bug)
+        described.addCallback(self._talk, side).addErrback(self._unusable).addErrback(self._bug)
 
     def _talk(self, _: bytes, side: OutboundSide) -> None:
         self._media.connect(side.party)
@@ -169,7 +170,7 @@ class TrialCall:
             return
         side.end()
         figures = defer.maybeDeferred(self._media.figures)
-        figures.addCallback(self._counted, side, problem).addErrback(_bug)
+        figures.addCallback(self._counted, side, problem).addErrback(self._bug)
 
     def _counted(self, figures: MediaFigures, side: OutboundSide, problem: Sentence | None) -> None:
         self.dropped(side)
@@ -179,11 +180,16 @@ class TrialCall:
         words = Sentence("It answered after {took} s. {sound}", took=took, sound=problem or sound)
         self._finish(problem is None, words)
 
+    def _bug(self, failure: Failure) -> None:
+        log.failure("a test call failed on a bug", failure=failure, call_id=self.id)
+        side, self._answered = self._answered, None
+        self._attempt.stop(side)
+        if side is not None:
+            side.end()
+            self.dropped(side)
+        self._finish(False, Sentence("The test call failed on a bug of calltrack's; its log says more."))
+
     def _finish(self, ok: bool, words: str) -> None:
         self._media.close()
         if not self._verdict.called:
             self._verdict.callback((ok, words))
-
-
-def _bug(failure: Failure) -> None:
-    log.failure("a test call failed on a bug", failure=failure)

@@ -98,17 +98,20 @@ def _describe(request: IRequest, name: str, start: int, end: int, size: int) -> 
 
 
 async def _write(request: IRequest, reactor: Any, file: int, at: int, end: int) -> None:
-    """Read in threads and write as fast as the client takes it, until all is written or the client has gone."""
+    """Read in threads and write as fast as the client takes it, until all is written or the client has gone. What cannot
+    be read to its end breaks the connection."""
     flow = Flow(request)
     try:
         while at < end and not flow.gone:
             piece = await deferToThreadPool(reactor, reactor.getThreadPool(), os.pread, file, min(PIECE, end - at), at)
-            if not piece or flow.gone:
-                break
+            if not piece:
+                raise OSError(0, "it has become shorter")
             at += len(piece)
-            request.write(piece)
-            await flow.room()
-    except OSError as problem:
-        log.error("a recording cannot be read: {problem}", problem=problem)
+            if not flow.gone:
+                request.write(piece)
+                await flow.room()
+    except OSError as problem:  # the answer has begun: it cannot become a refusal
+        log.error("a recording was cut off, it cannot be read: {problem}", problem=problem.strerror)
+        flow.cut()
     finally:
         flow.end()

@@ -7,6 +7,7 @@ from calltrack.testing.fakes import FakeMediaSession
 from calltrack.tracking.model import MediaFigures, StreamFigures, Target
 from calltrack.web.pages.wording import Words
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
 
 from tests.calls.case import ANSWER, OFFICE, CallTestCase
 
@@ -51,6 +52,22 @@ class TrialCallTests(CallTestCase):
         figures.callback(MediaFigures(target=StreamFigures(packets=7)))
         self.assertEqual(told, [(True, "It answered after 0.1 s. 7 packets of sound came.")])
         self.assertEqual(Words("ru").tell(told[0][1]), "Ответили через 0.1 с. Пришло пакетов звука: 7.")
+
+    def test_a_bug_ends_the_call_and_is_told_and_logged_with_its_id(self):
+        def fail(session, party):
+            raise ZeroDivisionError("a bug")
+
+        self.patch(FakeMediaSession, "connect", fail)
+        with capturedLogs() as logged:
+            told = self.trial()
+            self.office.respond(self.office.expect("INVITE"), 200, sdp=ANSWER)
+            self.office.expect("ACK")
+        self.office.respond(self.office.expect("BYE"), 200)
+        self.assertEqual([ok for ok, _ in told], [False])
+        self.assertIn("bug", told[0][1])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        (event,) = [event for event in logged if "log_failure" in event]
+        self.assertTrue(event["call_id"].startswith("test-call-"))
 
     def test_refusals_are_told_in_words(self):
         for status, words in ((486, "It is busy"), (404, "It cannot be reached"), (480, "Nobody answered")):

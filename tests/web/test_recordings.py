@@ -3,6 +3,8 @@
 import os
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.web.client import ResponseFailed
 
 from calltrack.testing.store_contract import call_record
 from calltrack.tracking.model import Recording
@@ -105,3 +107,19 @@ class RecordingTests(RecordingCase):
         _, deaf = await self.services.keys.add(self.project.id, scopes=("calls:read",))
         self.assertEqual((await self.api("c1", authorization=f"Bearer {deaf}")).status, 403)
         self.assertEqual((await self.api("c1", authorization="Bearer nonsense")).status, 401)
+
+    async def test_a_file_that_cannot_be_read_to_its_end_breaks_the_connection(self):
+        self.pool.retryAutomatically = False
+
+        def shortened(file, size, at):
+            return pread(file, size, at) if at == 0 else b""
+
+        def broken(file, size, at):
+            if at:
+                raise OSError(5, "Input/output error")
+            return pread(file, size, at)
+
+        pread = os.pread
+        for read in (shortened, broken):
+            self.patch(os, "pread", read)
+            await self.assertFailure(Deferred.fromCoroutine(self.visitor.get(self.page("c1"))), ResponseFailed)
