@@ -89,9 +89,8 @@ class Recorder:
             return
         events, size = session.collected()
         seconds = round(round((now - take.plan.began) * RATE) / RATE, 3)
-        told = take.told()  # by the other thread: names that it has given are final, and webhooks link to them at once
-        names = {"name": told.name, "capture": told.capture}
-        session.recording = msgspec.structs.replace(session.recording, seconds=seconds, **names)
+        name, capture = take.names(events)  # webhooks link to them at once
+        session.recording = msgspec.structs.replace(session.recording, seconds=seconds, name=name, capture=capture)
         finished = self._writer.do(take.finish, events, now, size=size)
         finished.addErrback(self._failed, take.plan.call).addCallback(session.finish)
 

@@ -114,7 +114,33 @@ class Take:
             began=self.plan.began_ms,
         )
 
+    def names(self, events: list[Event]) -> tuple[str, str]:
+        """The names of the recording and of the capture beside it, once these events are taken too and the disk lets it. For
+        the reactor's thread: names that have been given are final."""
+        sound, captured, said = self._name, self._captured, dict(self._formats)
+        for event in [] if sound or captured else events:
+            if isinstance(event.what, Formats):
+                said[event.party] = event.what
+                continue
+            _, kind = self._read(event, said)
+            if kind in CURVES:
+                sound = self._file("wav")
+            elif kind:
+                captured = self._file("pcap")
+        return (sound, captured) if sound else (captured, "")
+
     # Inside
+
+    def _file(self, ending: str) -> str:
+        return files.name_of(self.plan.call, self.plan.began_ms, ending)
+
+    def _read(self, event: Event, said: dict[str, Formats]) -> tuple[rtp.Packet | None, str]:
+        """The packet, and what it carries, after what both parties have said: "" when that cannot be kept."""
+        packet = rtp.read(event.what)
+        own, heard = said[event.party], said["target" if event.party == "caller" else "caller"]
+        if packet is None or own.encrypted or heard.encrypted:
+            return None, ""
+        return packet, formats.meaning(packet.kind, heard, own)  # what is sent is named by who hears it
 
     def _position(self, at: float) -> int:
         position = max(0, round((at - self.plan.began) * RATE))
@@ -126,13 +152,9 @@ class Take:
             self._capture.describe(self._wall_us(event.at), self._formats["caller"], self._formats["target"])
 
     def _hear(self, event: Event) -> None:
-        packet = rtp.read(event.what)
+        packet, kind = self._read(event, self._formats)
         if packet is None:
             return
-        own, heard = self._formats[event.party], self._formats["target" if event.party == "caller" else "caller"]
-        if own.encrypted or heard.encrypted:
-            return
-        kind = formats.meaning(packet.kind, heard, own)  # what is sent is named by who hears it
         curve = CURVES.get(kind)
         if curve is not None:
             if self._wav is None:
@@ -143,7 +165,7 @@ class Take:
         elif kind and self._capture is None:
             self._heard = True
             self._look_at_disk()
-            name = files.name_of(self.plan.call, self.plan.began_ms, "pcap")
+            name = self._file("pcap")
             self._capture = Capture(self.plan.directory, name, self.plan.call)
             self._captured = name
             self._capture.describe(self._wall_us(event.at), self._formats["caller"], self._formats["target"])
@@ -153,7 +175,7 @@ class Take:
     def _open_wav(self) -> None:
         self._heard = True
         self._look_at_disk()
-        name = files.name_of(self.plan.call, self.plan.began_ms, "wav")
+        name = self._file("wav")
         self._wav = files.WAV(self.plan.directory, name)
         self._name = name
         silence = self._channels["caller"].done  # what was before it is silence

@@ -168,6 +168,28 @@ class WebhookTests(RecordedCallCase):
         self.network.run(2)
 
 
+    def test_a_call_too_short_for_a_file_to_be_begun_has_the_link_too(self):
+        self.assertTrue(self.link_of_a_short_call(caller=440))
+        self.assertEqual(self.record.recording.name, f"2026-11-23/{self.record.id}.wav")
+
+    def test_a_short_call_without_sound_has_no_link(self):
+        self.assertEqual(self.link_of_a_short_call(caller=0), "")
+        self.assertEqual(self.record.recording.name, "")
+
+    def link_of_a_short_call(self, caller):
+        self.start()
+        self.talk()
+        self.speak(0.1, caller=caller, target=0)
+        self.writer.hung = True
+        self.hang_up()
+        [final] = self.engine.ledger.finals
+        event = next(event for event in of_call(final) if event.type == "call.ended")
+        self.writer.hung = False
+        self.writer.work()
+        self.network.run(2)
+        return recording_links("https://x.example")(event)
+
+
 class PressureTests(RecordedCallCase):
     def test_disk_that_does_not_keep_up_ends_the_recording_and_not_the_call(self):
         self.start()
