@@ -10,7 +10,7 @@ import msgspec
 from twisted.internet.defer import DeferredLock
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 
-from calltrack.errors import StoreUnavailable
+from calltrack.errors import Sentence, StoreUnavailable
 
 CONNECT_TIME = 5.0  # seconds
 
@@ -78,10 +78,10 @@ class RedisLink:
         try:
             return await (await self._connected()).execute_command(*words)
         except txredisapi.ResponseError as error:
-            raise StoreUnavailable(f"{self} refuses that: {error}") from error
+            raise StoreUnavailable(Sentence("{redis} refuses that: {error}", redis=str(self), error=error)) from error
         except Exception as error:  # whatever a connection may fail with: the next command makes a new one
             await self.close()
-            raise StoreUnavailable(f"no {self}: {error or type(error).__name__}") from error
+            raise StoreUnavailable(Sentence("no {redis}: {error}", redis=str(self), error=str(error) or type(error).__name__)) from error
 
     async def close(self) -> None:
         """Let go of the connection; what waits for an answer fails."""

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface import directlyProvides
 from zope.interface.interface import InterfaceClass, Method
 
-from calltrack.errors import CalltrackError, StoreUnavailable
+from calltrack.errors import CalltrackError, Sentence, StoreUnavailable
 
 LIMIT = 10.0  # seconds that a backend may take for one answer
 
@@ -73,8 +73,12 @@ class Guarded:
         if failure.check(CalltrackError, CancelledError):
             return failure
         if failure.check(TimeoutError):
-            words = f"the plugin {self.name} has not answered {method} within {self._limit:g} s"
+            words = Sentence(
+                "the plugin {name} has not answered {method} within {limit} s", name=self.name, method=method, limit=f"{self._limit:g}"
+            )
             _log.error("{words}", words=words)
             return Failure(StoreUnavailable(words))
         _log.failure("the plugin {name} failed in {method} on a bug", failure, name=self.name, method=method)
-        return Failure(StoreUnavailable(f"the plugin {self.name} failed in {method} on a bug, see the log"))
+        return Failure(StoreUnavailable(
+            Sentence("the plugin {name} failed in {method} on a bug, see the log", name=self.name, method=method)
+        ))

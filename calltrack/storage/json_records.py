@@ -22,7 +22,7 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from calltrack import __version__
-from calltrack.errors import StoreUnavailable
+from calltrack.errors import Sentence, StoreUnavailable
 from calltrack.interfaces import IBackend, ICallRecordStore, IEventStore, IHealth
 from calltrack.storage.memory import MemoryCallRecords
 from calltrack.tracking.model import CallRecord
@@ -91,7 +91,7 @@ class JSONLinesRecords(MemoryCallRecords, Service):
         if self._why or self._lock is None:
             await self._read()
         if self._lock is None:
-            raise StoreUnavailable(f"{self._path}: another process writes to it")
+            raise StoreUnavailable(Sentence("{path}: another process writes to it", path=self._path))
 
     async def _append(self, records: list[CallRecord]) -> None:
         await self._make_ours()
@@ -112,7 +112,7 @@ class JSONLinesRecords(MemoryCallRecords, Service):
         try:
             return await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work, *arguments)
         except OSError as error:
-            raise StoreUnavailable(f"{self._path}: {error.strerror or error}") from error
+            raise StoreUnavailable(Sentence("{path}: {error}", path=self._path, error=error.strerror or error)) from error
 
     def _load(self) -> tuple[list[CallRecord], bool]:
         """The records in the file, oldest line first, and whether it should be written anew."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from calltrack.errors import StoreUnavailable
+from calltrack.errors import Sentence, StoreUnavailable
 
 APPLICATION_ID = 0x63616C6C  # "call": tells our files from those of other programs
 
@@ -77,7 +77,7 @@ def backup(connection: sqlite3.Connection, target: str) -> None:
             connection.backup(copy)
     except sqlite3.Error as error:
         Path(target).unlink(missing_ok=True)
-        raise StoreUnavailable(f"backup {target} cannot be written: {error}") from error
+        raise StoreUnavailable(Sentence("backup {path} cannot be written: {error}", path=target, error=error)) from error
 
 
 def keep_private(connection: sqlite3.Connection) -> None:
@@ -88,7 +88,9 @@ def keep_private(connection: sqlite3.Connection) -> None:
             if path and os.path.exists(path) and not os.path.getsize(path):
                 os.chmod(path, 0o600)
         except OSError as error:
-            raise StoreUnavailable(f"database {path}: {error.strerror}; see to its owner and permissions") from error
+            raise StoreUnavailable(
+                Sentence("database {path}: {error}; see to its owner and permissions", path=path, error=error.strerror)
+            ) from error
 
 
 def schema_version(connection: sqlite3.Connection, path: str, newest: int | None = None) -> int:
@@ -99,11 +101,18 @@ def schema_version(connection: sqlite3.Connection, path: str, newest: int | None
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application != APPLICATION_ID and (version or tables):
-        raise StoreUnavailable(f"database {path} belongs to another program; name another file in [storage] url")
+        raise StoreUnavailable(
+            Sentence("database {path} belongs to another program; name another file in [storage] url", path=path)
+        )
     if version > newest:
         raise StoreUnavailable(
-            f"database {path} has schema version {version}, this calltrack knows up to {newest}; "
-            "install a newer calltrack"
+            Sentence(
+                "database {path} has schema version {version}, this calltrack knows up to {newest}; "
+                "install a newer calltrack",
+                path=path,
+                version=version,
+                newest=newest,
+            )
         )
     return version
 

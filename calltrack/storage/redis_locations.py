@@ -18,7 +18,7 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from calltrack import __version__
-from calltrack.errors import StoreUnavailable
+from calltrack.errors import Sentence, StoreUnavailable
 from calltrack.interfaces import IBackend, IHealth, ILocationStore
 from calltrack.redis_link import RedisLink, RedisSettings
 from calltrack.tracking.bindings import Binding
@@ -93,7 +93,9 @@ class RedisLocations(Service):
         try:
             bindings = [_decode(value) for value in found]
         except msgspec.MsgspecError as error:
-            raise StoreUnavailable(f"{self._link} holds a binding that cannot be read: {error}") from error
+            raise StoreUnavailable(
+                Sentence("{redis} holds a binding that cannot be read: {error}", redis=str(self._link), error=error)
+            ) from error
         return sorted(bindings, key=lambda binding: (binding.project, binding.registered_at, binding.id))
 
     async def _forget(self, project: int) -> None:

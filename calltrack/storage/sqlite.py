@@ -13,7 +13,7 @@ from twisted.enterprise import adbapi
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from calltrack.errors import StoreUnavailable
+from calltrack.errors import Sentence, StoreUnavailable
 from calltrack.storage import migrations
 
 READERS = 2  # connections that only read, for what people look at
@@ -22,16 +22,17 @@ BUSY_TIMEOUT = 5.0  # seconds that an operation waits for another program's lock
 Result = TypeVar("Result")
 
 _ADVICE = {
-    sqlite3.SQLITE_BUSY: "is locked by another program; close that, or try again",
-    sqlite3.SQLITE_LOCKED: "is locked by another program; close that, or try again",
-    sqlite3.SQLITE_FULL: "has no room: the disk is full; free some space",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened; see that its directory exists and may be written to",
-    sqlite3.SQLITE_READONLY: "may not be written to; see to its owner and permissions",
-    sqlite3.SQLITE_PERM: "may not be opened; see to its owner and permissions",
-    sqlite3.SQLITE_IOERR: "cannot be read or written; see to the disk",
-    sqlite3.SQLITE_NOTADB: "is no SQLite database; move it away, or name another file in [storage] url",
-    sqlite3.SQLITE_CORRUPT: "is damaged; put a backup in its place",
+    sqlite3.SQLITE_BUSY: "database {path} is locked by another program; close that, or try again",
+    sqlite3.SQLITE_LOCKED: "database {path} is locked by another program; close that, or try again",
+    sqlite3.SQLITE_FULL: "database {path} has no room: the disk is full; free some space",
+    sqlite3.SQLITE_CANTOPEN: "database {path} cannot be opened; see that its directory exists and may be written to",
+    sqlite3.SQLITE_READONLY: "database {path} may not be written to; see to its owner and permissions",
+    sqlite3.SQLITE_PERM: "database {path} may not be opened; see to its owner and permissions",
+    sqlite3.SQLITE_IOERR: "database {path} cannot be read or written; see to the disk",
+    sqlite3.SQLITE_NOTADB: "database {path} is no SQLite database; move it away, or name another file in [storage] url",
+    sqlite3.SQLITE_CORRUPT: "database {path} is damaged; put a backup in its place",
 }
+_OTHERWISE = "database {path} does not work: {error}; run calltrack check"
 _REOPEN_AFTER = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_READONLY}
 
 
@@ -129,8 +130,8 @@ class Database:
             return failure
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the primary result code
         self._reopen = self._reopen or code in _REOPEN_AFTER
-        advice = _ADVICE.get(code, f"does not work: {error}; run calltrack check")
-        raise StoreUnavailable(f"database {self.path} {advice}") from error
+        advice = _ADVICE.get(code, _OTHERWISE)
+        raise StoreUnavailable(Sentence(advice, path=self.path, error=error)) from error
 
 
 def _transaction(connection: adbapi.Connection, begin: str, function: Callable[..., Result], args: tuple) -> Result:
@@ -164,7 +165,7 @@ def _examine(connection: sqlite3.Connection, path: str) -> int:
     version = migrations.schema_version(connection, path)
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        raise StoreUnavailable(f"database {path} is damaged ({verdict}); put a backup in its place")
+        raise StoreUnavailable(Sentence("database {path} is damaged ({verdict}); put a backup in its place", path=path, verdict=verdict))
     connection.execute("BEGIN IMMEDIATE")
     connection.rollback()
     return version

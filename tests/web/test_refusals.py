@@ -1,10 +1,15 @@
 """What services refuse is said in the language of the page; English stays what the command line and the API say."""
 
+import sqlite3
+
+from twisted.internet.testing import MemoryReactor
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from calltrack.access.model import Principal
 from calltrack.access.people import TooManyTries
 from calltrack.errors import NoSuchObject, NotAllowed, Sentence, StoreUnavailable
+from calltrack.storage.sqlite import Database
 from calltrack.tracking.accounts import check_password
 from calltrack.tracking.numbers import normalise
 from calltrack.tracking.targets import parse_target
@@ -27,7 +32,7 @@ class SentenceTests(SynchronousTestCase):
     def test_blanks_are_filled_in_russian(self):
         english, russian = self.told(normalise, "12")
         self.assertTrue(english.startswith("number: '12' is no telephone number; allowed: 3 to 15 digits"))
-        self.assertTrue(russian.startswith("number: '12' — не телефонный номер; можно: от 3 до 15 цифр"))
+        self.assertTrue(russian.startswith("номер: '12' — не телефонный номер; можно: от 3 до 15 цифр"))
 
     def test_sentences_within_sentences_and_lists_are_translated(self):
         english, russian = self.told(parse_target, "sip:office@host:70000")
@@ -35,7 +40,7 @@ class SentenceTests(SynchronousTestCase):
         self.assertIn("содержит порт '70000' вне пределов от 1 до 65535; можно: office@domain.com", russian)
         self.assertEqual(
             self.told(check_password, "aaaaaaaa")[1].partition(";")[0],
-            "password: " + Words("ru").say("has no upper-case letter"),
+            "пароль: " + Words("ru").say("has no upper-case letter"),
         )
         maria = Principal(name="maria", grants={})
         self.assertEqual(
@@ -52,11 +57,23 @@ class SentenceTests(SynchronousTestCase):
 
     def test_words_without_a_translation_stay_english(self):
         for error in (
-            StoreUnavailable("database x is locked {y}"),
             NotAllowed(Sentence("{n} of a plugin", n=1)),
             NotAllowed(),
         ):
             self.assertEqual(Words("ru").refusal(error), str(error))
+
+
+    def test_store_of_a_plugin_that_has_english_words_only_is_told_of_in_russian(self):
+        error = StoreUnavailable("more than {y} bindings")
+        self.assertEqual(Words("en").refusal(error), "more than {y} bindings")
+        self.assertTrue(Words("ru").refusal(error).startswith("Хранилище звонков и настроек calltrack не отвечает"))
+
+    def test_database_that_is_locked_says_so_in_russian(self):
+        locked = sqlite3.OperationalError("database is locked")
+        locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
+        error = self.assertRaises(StoreUnavailable, Database("a/b.db", MemoryReactor())._failed, Failure(locked))
+        self.assertEqual(str(error), "database a/b.db is locked by another program; close that, or try again")
+        self.assertIn("база данных a/b.db занята другой программой", Words("ru").refusal(error))
 
 
 class RussianPageTests(PageTestCase):

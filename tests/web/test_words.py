@@ -8,6 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 import calltrack.web
+from calltrack.errors import InvalidField, NoSuchObject, Sentence, StoreUnavailable
 from calltrack.web.pages.wording import Words, _table, phone, preferred
 
 HOME = Path(calltrack.web.__file__).parent
@@ -49,17 +50,14 @@ def said_in_modules():
     yield from people_passwords.broken_rules("\n") + people_passwords.broken_rules("maria password" + "x" * 300, "maria")
 
 
-_REFUSALS = {"InvalidField", "NoSuchObject", "NotAllowed", "WrongPassword"}
-_FOR_OPERATORS = {"json_lines.py", "line.py", "redis_streams.py", "sinks.py", "http_source.py"}  # their words are for logs
+_REFUSALS = {"InvalidField", "NoSuchObject", "NotAllowed", "StoreUnavailable", "WrongPassword"}
+_FOR_OPERATORS = {"json_lines.py", "line.py", "redis_streams.py", "sinks.py", "http_source.py", "spool.py"}  # their words are for logs
 
 
 def refusals_of_services():
     """Each call that makes a refusal which the page may have to show: its place, and its words as they are written."""
     home = HOME.parent
-    folders = [home / name for name in ("access", "events", "storage", "tracking", "web/pages")]
-    for path in sorted([*(path for folder in folders for path in folder.glob("*.py")), HOME / "recordings.py", home / "calls/trial.py"]):
-        if path.name in _FOR_OPERATORS:
-            continue
+    for path in refusing_modules():
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
                 if node.func.id in {*_REFUSALS, "Sentence", "refuse", "_within", "_whole"}:  # the last two: a unit
@@ -67,19 +65,53 @@ def refusals_of_services():
                     yield f"{path.relative_to(home)}:{node.lineno}", words
 
 
+def refusing_modules():
+    """The modules whose refusals the page may have to show."""
+    home = HOME.parent
+    folders = [home / name for name in ("access", "events", "storage", "tracking", "web/pages")]
+    found = sorted([*(path for folder in folders for path in folder.glob("*.py")), HOME / "recordings.py", home / "calls/trial.py", home / "plugins/guard.py", home / "redis_link.py"])
+    return [path for path in found if path.name not in _FOR_OPERATORS]
+
+
+def fields_of_forms():
+    """Names that inputs have, beside those that services know."""
+    for path in (HOME / "templates").iterdir():
+        yield from re.findall(r'(?:field|area|choice|box)\("(\w+)"', path.read_text("utf-8"))
+    yield from refused_fields()
+
+
 def said_by_services():
     """Templates of refusals, and what stands in their blanks."""
+    from calltrack.storage import sqlite
     from calltrack.tracking import segments, sources, targets
     from calltrack.web import recordings
+    from calltrack.web.pages import wording
 
     for _, words in refusals_of_services():
         if isinstance(words, ast.Constant) and isinstance(words.value, str):
             yield words.value
     yield from (targets.FORMS, segments.FORM, sources._FORM)
     yield from recordings.WHY.values()
+    yield from (*sqlite._ADVICE.values(), sqlite._OTHERWISE, wording._STORE_FAILED)
 
 
-NOT_WORDS = {"both-ways", "caller-silent", "target-silent", "?", ""}  # keys of tables that stand in a call
+def refused_fields():
+    """Names of fields that a refusal on the page may begin with."""
+    from calltrack.tracking import catalog
+
+    yield from (*catalog._PROJECT_RULES, *catalog._SCENARIO_RULES, *catalog._TARGET_RULES)
+    for path in refusing_modules():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            place = {"InvalidField": 0, "whole": 0, "decimal": 0, "instant": 1, "normalise": 2, "parse_target": 1}.get(name)
+            given = [keyword.value for keyword in node.keywords if keyword.arg == "field"]
+            given += node.args[place : place + 1] if place is not None else []
+            yield from (one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str))
+
+
+NOT_WORDS = {"both-ways", "caller-silent", "target-silent", "?", "", ":"}  # keys of tables that stand in a call
 
 
 class WordTests(SynchronousTestCase):
@@ -89,6 +121,24 @@ class WordTests(SynchronousTestCase):
             {key for key in (*said_in_templates(), *said_in_modules(), *said_by_services()) if key not in table} - NOT_WORDS
         )
         self.assertEqual(missing, [])
+
+    def test_every_field_that_may_be_refused_has_a_russian_name(self):
+        table, names = _table("ru"), set(refused_fields())
+        self.assertGreater(len(names), 40)
+        self.assertEqual(sorted(name for name in names if name + ":" not in table), [])
+
+    def test_every_catalogued_refusal_is_russian_from_beginning_to_end(self):
+        """But for values, which stand for what was typed: here, a digit each."""
+        words = Words("ru")
+        for template in {*said_by_services()} - NOT_WORDS:
+            blanks = {name: "7" for name in _BLANKS.findall(template)}
+            said = Sentence(template, **blanks) if blanks else template
+            for error in (NoSuchObject(said), StoreUnavailable(said), *(InvalidField(name, said) for name in ("time_zone", "max_rate"))):
+                told = words.refusal(error)
+                self.assertRegex(told, "[а-яё]", template)
+                self.assertNotIn(str(error), told)
+        for name in refused_fields():
+            self.assertNotRegex(words.refusal(InvalidField(name, "is missing")), f"^{name}:")
 
     def test_words_of_a_refusal_are_a_template_and_never_put_together_before(self):
         glued = [place for place, words in refusals_of_services() if isinstance(words, ast.JoinedStr | ast.BinOp)]
@@ -100,7 +150,7 @@ class WordTests(SynchronousTestCase):
                 self.assertEqual(set(_BLANKS.findall(form)), set(_BLANKS.findall(key)), key)
 
     def test_no_translation_is_left_over(self):
-        said = {*said_in_templates(), *said_in_modules(), *said_by_services()}
+        said = {*said_in_templates(), *said_in_modules(), *said_by_services(), *(f"{name}:" for name in fields_of_forms())}
         code = "".join(path.read_text("utf-8") for path in (HOME / "pages").glob("*.py"))
         code += "".join(path.read_text("utf-8") for path in (HOME / "templates").iterdir())
         left = [key for key in _table("ru") if key not in said and f'"{key}"' not in code]

@@ -136,6 +136,8 @@ def _is_ours(view: View) -> bool:
 
 def _refuse(view: View, error: CalltrackError, status: int = 0) -> bytes:
     """What could not be done, in words."""
+    if isinstance(error, StoreUnavailable):
+        log.error("{path} could not be shown: {problem}", path=view.request.path.decode("ascii", "replace"), problem=error)
     known = {NoSuchObject: 404, NotAllowed: 403, InvalidField: 422, StoreUnavailable: 503}
     status = status or next((code for kind, code in known.items() if isinstance(error, kind)), 500)
     titles = {404: "Not found", 403: "Not allowed", 422: "Refused", 503: "The database does not answer"}

@@ -12,8 +12,9 @@ from importlib import resources
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from calltrack.errors import CalltrackError, InvalidField, Sentence, filled
+from calltrack.errors import CalltrackError, InvalidField, Sentence, StoreUnavailable, filled
 
+_STORE_FAILED = "What calltrack keeps its calls and settings in does not answer; its log says why. Try again in a minute."
 LANGUAGES = {"en": "English", "ru": "Русский"}
 
 
@@ -52,8 +53,19 @@ class Words:
     def refusal(self, error: CalltrackError) -> str:
         """An error in this language, as `str()` gives it in English."""
         if isinstance(error, InvalidField):
-            return f"{error.field}: {self.tell(error.words)}"
+            return self.about(error.field, self.tell(error.words))
+        if isinstance(error, StoreUnavailable) and not self._knows(error):
+            return self.say(_STORE_FAILED)
         return self.tell(error.args[0]) if error.args and isinstance(error.args[0], str) else str(error)
+
+    def about(self, field: str, words: str) -> str:
+        """Words on a field: its name in front, in this language."""
+        return f"{self.say(field + ':')} {words}"
+
+    def _knows(self, error: CalltrackError) -> bool:
+        """Whether the words of `error` are in English as asked, or have a translation."""
+        words = error.args[0] if error.args else ""
+        return self.language == "en" or getattr(words, "template", words) in self._table
 
     def count(self, number: int, text: str) -> str:
         """`text`, such as ``{n} calls``, in the form that goes with `number`."""
