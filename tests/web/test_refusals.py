@@ -90,6 +90,13 @@ class RussianPageTests(PageTestCase):
         self.assertIn("не сайт; можно: адрес, например https://shop.example", answer.text)
         self.assertNotIn("is no site", answer.text)
 
+    async def test_filters_that_cannot_be_read_are_told_by_their_russian_names(self):
+        visitor = await self.in_russian()
+        answer = await visitor.get(f"/projects/{self.project.id}/calls?visit=abc")
+        self.assertEqual(answer.status, 422)
+        self.assertIn("визит: ", answer.text)
+        self.assertNotIn("visit: ", answer.text)
+
     async def test_page_of_what_does_not_exist_says_so_in_russian(self):
         visitor = await self.in_russian()
         answer = await visitor.get("/projects/99/scenarios")

@@ -95,7 +95,9 @@ async def _look(view: View) -> list[CallRecord]:
 
 
 def _rows(view: View, calls: list[CallRecord]) -> str:
-    return templates.get_template("live_rows.html").render(calls=calls, view=view, words=view.words, _=view.say).strip()
+    today = view.words.at(view.services.wall_ms(), "%F")
+    shown = templates.get_template("live_rows.html").render(calls=calls, view=view, words=view.words, today=today, _=view.say)
+    return shown.strip()
 
 
 _P = "/projects/<int:project>/live"

@@ -47,15 +47,18 @@ def _tiles(view: View, now: Iterable[DayTally], before: Iterable[DayTally]) -> l
         ("Answered", words.share(new["answered"], new["calls"]), "answered"),
         ("Missed", words.whole(new["missed"]), "missed"),
         ("Target calls", words.whole(new["target"]), "target"),
-        ("Talked", words.duration(new["talked"]), ""),
+        ("Talked, h:min:s", words.duration(new["talked"], hours=True), "talked"),
     ]
     if new["cost"] or old["cost"]:
-        tiles.append(("Cost", f"{new['cost']:.2f}", ""))
+        tiles.append(("Cost", f"{new['cost']:.2f}", "cost"))
+    past = {
+        "answered": words.share(old["answered"], old["calls"]),
+        "talked": words.duration(old["talked"], hours=True),
+        "cost": f"{old['cost']:.2f}",
+    }
     shown = []
     for label, figure, key in tiles:
-        hint = view.say("before: {count}", count=words.whole(old[key])) if key else ""
-        if key == "answered":
-            hint = view.say("before: {count}", count=words.share(old["answered"], old["calls"]))
+        hint = view.say("before: {count}", count=past[key] if key in past else words.whole(old[key]))
         shown.append({"label": view.say(label), "figure": figure, "hint": hint})
     return shown
 

@@ -80,11 +80,11 @@ class Words:
         """A percentage; a dash of nothing."""
         return f"{100 * part / whole:.0f}\u00a0%" if whole else "–"
 
-    def duration(self, seconds: float) -> str:
-        """``1:02:03`` or ``2:03``."""
+    def duration(self, seconds: float, hours: bool = False) -> str:
+        """``1:02:03`` or ``2:03``; `hours`: always the first."""
         minutes, rest = divmod(round(seconds), 60)
-        hours, minutes = divmod(minutes, 60)
-        return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+        whole, minutes = divmod(minutes, 60)
+        return f"{whole}:{minutes:02d}:{rest:02d}" if whole or hours else f"{minutes}:{rest:02d}"
 
     def at(self, milliseconds: int | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
         """An instant by the wall clock; "" for none."""
