@@ -267,7 +267,6 @@ class CalltrackService(Service):
         if not self.settings.trunks:
             log.warn("no [[trunk]] is configured: every call is refused with 403 until one lists its provider")
         spare_the_collector()
-        self.engine.overload.start()
         self.metrics.lateness.start()
         self.agent.serving = True
         self.pings.start()
@@ -298,7 +297,6 @@ class CalltrackService(Service):
         yield super().stopService()
         yield self.control.stop()
         self.pings.stop()
-        self.engine.overload.stop()
         self.metrics.lateness.stop()
         self.engine.stop()
         self.registrations.stop()

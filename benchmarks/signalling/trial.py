@@ -88,24 +88,24 @@ class Trial:
         used, busiest = measure.cpu(self.peer_processes()).since(before[0])
         peer_core, sipp_core = measure.core(PEER_CORE), measure.core(SIPP_CORE)
         done = self.statistics("uac")
-        rates = [_number(row, "CallRate(P)") for row in self._rows("uac")]
+        rates = [number(row, "CallRate(P)") for row in self.rows("uac")]
         steady = sorted(rates[2 : -3 - int(hold)] or rates or [0.0])
-        answered = int(_number(done, "SuccessfulCall(C)"))
+        answered = int(number(done, "SuccessfulCall(C)"))
         per_call = 1 / answered if answered else float("nan")
         return {
             "rate": rate,
             "calls": calls,
             "ok": answered,
-            "failed": int(_number(done, "FailedCall(C)")),
+            "failed": int(number(done, "FailedCall(C)")),
             "rate_seen": round(steady[len(steady) // 2], 1),
             "retransmissions": int(
-                _number(done, "Retransmissions(C)") + _number(self.statistics("uas"), "Retransmissions(C)")
+                number(done, "Retransmissions(C)") + number(self.statistics("uas"), "Retransmissions(C)")
             ),
             "ms_per_call": round(used * per_call, 4),
             "ms_per_call_busiest_thread": round(busiest * per_call, 4),
             "ms_per_call_net": round((used - idle * wall) * per_call, 4),
-            "invite_200_ms": _duration(done, "ResponseTime1(C)"),
-            "bye_200_ms": _duration(done, "ResponseTime3(C)"),
+            "invite_200_ms": duration(done, "ResponseTime1(C)"),
+            "bye_200_ms": duration(done, "ResponseTime3(C)"),
             "peer_core": round(used / wall, 3),
             "sipp_core": round(sipp_used / wall, 3),
             "foreign": [
@@ -117,14 +117,23 @@ class Trial:
 
     def call(self, rate: int, calls: int, hold: float, timeout: float) -> subprocess.Popen:
         """Start the calling sipp."""
+        return self.place("uac", "uac", CALLER, rate, calls, hold, timeout)
+
+    def place(
+        self, name: str, scenario: str, address: tuple[str, int], rate: float, calls: int, hold: float, timeout: float,
+        patience: float = 10.0,
+    ) -> subprocess.Popen:  # fmt: skip
+        """Start a sipp that calls, from an address of its own, under a name of its own. `patience`: seconds that it
+        waits for each answer before its call has failed."""
         return self._sipp(
-            "uac", CALLER, "-inf", "numbers.csv", "-r", rate, "-m", calls, "-l", 15_000, "-d", int(hold * 1000),
-            "-max_retrans", 7, "-recv_timeout", 10_000, "-timeout", int(timeout), "%s:%d" % self._target,
+            scenario, address, "-inf", "numbers.csv", "-r", rate, "-m", calls, "-l", 15_000, "-d", int(hold * 1000),
+            "-max_retrans", 7, "-recv_timeout", int(patience * 1000), "-timeout", int(timeout), "%s:%d" % self._target,
+            name=name,
         )  # fmt: skip
 
     def statistics(self, name: str) -> dict[str, str]:
         """The last line of the statistics of the sipp called `name`."""
-        return (self._rows(name) or [{}])[-1]
+        return (self.rows(name) or [{}])[-1]
 
     def _start_peer(self, command: Command) -> None:
         process = self._start(command.arguments, PEER_CORE, "peer", command.environment)
@@ -140,14 +149,15 @@ class Trial:
                 raise Failed(f"nobody listens on {address[0]} port {address[1]}; see {self.directory}\n{said}")
             time.sleep(0.1)
 
-    def _sipp(self, scenario: str, address: tuple[str, int], *more: object) -> subprocess.Popen:
+    def _sipp(self, scenario: str, address: tuple[str, int], *more: object, name: str = "") -> subprocess.Popen:
         host, port = address
+        name = name or scenario
         arguments = [
             "sipp", "-sf", HERE / "sipp" / f"{scenario}.xml", "-i", host, "-p", port, "-mi", host, "-nostdin",
-            "-trace_stat", "-stf", f"{scenario}.csv", "-fd", 1, "-trace_err", "-error_file", f"{scenario}.err",
+            "-trace_stat", "-stf", f"{name}.csv", "-fd", 1, "-trace_err", "-error_file", f"{name}.err",
             "-buff_size", 4_194_304, "-default_behaviors", "all,-bye,-abortunexp", *more,
         ]  # fmt: skip
-        return self._start([str(argument) for argument in arguments], SIPP_CORE, scenario, {})
+        return self._start([str(argument) for argument in arguments], SIPP_CORE, name, {})
 
     def _start(self, arguments: list[str], core: int, name: str, environment: dict[str, str]) -> subprocess.Popen:
         # nice says so in the output and goes on when the user may not be preferred.
@@ -174,7 +184,8 @@ class Trial:
         time.sleep(seconds)
         return measure.cpu(self.peer_processes()).since(before)[0] / (seconds * 1000)
 
-    def _rows(self, name: str) -> list[dict[str, str]]:
+    def rows(self, name: str) -> list[dict[str, str]]:
+        """The statistics of the sipp called `name`, a line for each second."""
         try:
             with (self.directory / f"{name}.csv").open(errors="replace") as file:
                 return list(csv.DictReader(file, delimiter=";"))
@@ -187,14 +198,15 @@ def _kill(process: subprocess.Popen, number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def _number(row: dict[str, str], key: str) -> float:
+def number(row: dict[str, str], key: str) -> float:
+    """A figure of a line of statistics; 0 where it has none."""
     try:
         return float(row.get(key) or 0)
     except ValueError:
         return 0.0
 
 
-def _duration(row: dict[str, str], key: str) -> float | None:
+def duration(row: dict[str, str], key: str) -> float | None:
     """sipp's HH:MM:SS:uuuuuu in milliseconds."""
     parts = (row.get(key) or "").split(":")
     if len(parts) != 4:

@@ -20,7 +20,6 @@ from calltrack.calls.forwarding import Destinations
 from calltrack.calls.ladder import Ladder
 from calltrack.calls.limits import Limits
 from calltrack.calls.lookup import Lookup
-from calltrack.calls.overload import Overload, occupied_seconds
 from calltrack.calls.proving import FORBIDDEN, Proofs
 from calltrack.calls.registrations import Registrations
 from calltrack.errors import MalformedMessage
@@ -80,7 +79,6 @@ class CallEngine:
         self.tariff = Tariff()  # what calls to phone numbers cost
         self.recorder = recorder  # recording.recorder.Recorder, or None: no call is recorded
         self.tracer = tracer  # tracing.tracer.Tracer, or None: nothing is traced
-        self.overload = Overload(timers, occupied_seconds)  # watches once it is started
         self.limits = Limits(timers.now)
         self.lookup = Lookup(scenarios, timers, settings.lookup_budget)
         self.destinations = Destinations(trunks, AccountContacts(phones) if phones is not None else None)
@@ -119,7 +117,7 @@ class CallEngine:
                 self.counters["strangers"] += 1
                 self._tell_of_stranger(host, invite.uri)
             return trunk
-        if self._stopping or self.draining or not self.overload.admits():
+        if self._stopping or self.draining:
             return Refusal(503, (b"Retry-After: %d" % self.retry_after(),))
         if (invite.call_id, invite.from_.tag, invite.cseq[0]) in self._pending:
             return Refusal(482)  # section 8.2.2.2: the same INVITE by another way

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from calltrack.errors import TransportFailure
 from calltrack.sip.framing import PONG, Framer
 from calltrack.sip.locating import NextHop
+from calltrack.sip.ports import DatagramPort
 from calltrack.sip.stun import BINDING_REQUEST, binding_response
 from calltrack.sip.uri import is_literal
 from calltrack.timers import Timers
@@ -25,6 +26,7 @@ log = Logger()
 
 FIRST_MESSAGE_TIME = 10.0  # seconds a TCP peer has to finish each message it has begun, and its first
 MAX_UNSENT = 256 * 1024  # bytes a TCP peer may leave unread before it is cut off
+ROUND = 0.005  # seconds of reading before the reactor, with the media of calls, has its turn again
 MAX_FLOWS = 4096  # UDP flows that are remembered for a socket
 
 
@@ -99,16 +101,22 @@ class Flow:
 
 
 class UDPSocket(protocol.DatagramProtocol):
-    """A bound UDP socket. `received(data, flow)` gets each datagram.
+    """A bound UDP socket. `received(data, flow, socket)` gets each datagram; `turn(socket, unread)` comes after one or
+    several, `unread` when there may be more.
 
-    Reading is its port's (`ports.DatagramPort`); writing goes straight to the socket, since every address has been
-    checked before it gets here.
+    Reading is its port's (`ports.DatagramPort`), a moment at a time; writing goes straight to the socket, since every
+    address has been checked before it gets here.
     """
 
     noisy = False
 
-    def __init__(self, received: Callable[[bytes, Flow], None]) -> None:
+    def __init__(
+        self, received: Callable[[bytes, Flow, UDPSocket], None], turn: Callable[[UDPSocket, bool], None]
+    ) -> None:
         self._received = received
+        self._turn = turn
+        self._reading = False
+        self.waited: Callable[[], float] = lambda: 0.0  # seconds that the datagram which came last has lain unread
         self.local = Address("", 0)
         self.dropped = 0  # datagrams the kernel did not take
         self._flows: dict[tuple[str, int], Flow] = {}  # by remote address: a trunk's messages share one
@@ -118,6 +126,15 @@ class UDPSocket(protocol.DatagramProtocol):
         self.local = Address(host.host, host.port)
         handle = getattr(self.transport, "getHandle", None)
         self._sendto = handle().sendto if handle is not None else self.transport.write
+        if isinstance(self.transport, DatagramPort):
+            self.waited = self.transport.waited
+            self.transport.ready = self._read
+
+    def _read(self) -> None:
+        self._reading = True
+        unread = self.transport.read_for(ROUND)
+        self._reading = False
+        self._turn(self, unread)
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         if len(datagram) < 8:  # CRLF keep-alives
@@ -126,9 +143,11 @@ class UDPSocket(protocol.DatagramProtocol):
             self._keep_alive(datagram, addr)
             return
         try:
-            self._received(datagram, self._flows.get(addr) or self.flow(Address(addr[0], addr[1])))
+            self._received(datagram, self._flows.get(addr) or self.flow(Address(addr[0], addr[1])), self)
         except Exception:  # a bug of ours must cost one message, not the socket
             log.failure("could not process a datagram from {addr}", addr=addr)
+        if not self._reading:
+            self._turn(self, False)
 
     def _keep_alive(self, datagram: bytes, addr: Any) -> None:
         answer = binding_response(datagram, addr[0], addr[1])

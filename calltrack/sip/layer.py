@@ -4,6 +4,7 @@ sections 17.1.3, 17.2.3, 18). Knows transports; no dialogs.
 
 from __future__ import annotations
 
+import random
 import secrets
 from collections import Counter
 from hashlib import blake2s
@@ -15,15 +16,18 @@ from calltrack.errors import MalformedMessage, SIPError, TransportFailure
 from calltrack.sip import transactions as tx
 from calltrack.sip.flows import Flow
 from calltrack.sip.grammar import split_list
+from calltrack.sip.invitations import copied_lines
 from calltrack.sip.locating import NextHop
 from calltrack.sip.message import Request, Response, UnsafeHeader, Via, parse, respond, serialise
 from calltrack.sip.transactions import ClientTransaction, ClientUser, ServerTransaction, Settings
 from calltrack.sip.transports import Transports
+from calltrack.sip.via import parse_via
 from calltrack.timers import Timers
 
 log = Logger()
 
 MAGIC = b"z9hG4bK"  # begins every branch of RFC 3261 (section 8.1.1.7)
+_SHED = b"SIP/2.0 503 Service Unavailable%b\r\n%b\r\nContent-Length: 0\r\n\r\n"
 
 
 class Refusal(NamedTuple):
@@ -71,7 +75,9 @@ class TransactionLayer:
         self.clients: dict[tuple[bytes, bytes], ClientTransaction] = {}
         self._secret = secrets.token_bytes(16)
         self.branch_prefix = MAGIC + b"ct" + secrets.token_hex(3).encode()  # how we know our own Via
+        self._shed_tag = b";tag=" + secrets.token_hex(4).encode() + b"-"  # begins the To tags of `shed`
         transports.deliver = self.receive
+        transports.refuse = self.shed
 
     # Out
 
@@ -168,14 +174,16 @@ class TransactionLayer:
 
     # In
 
-    def receive(self, data: bytes, flow: Flow) -> None:
-        """A message from the network. Nothing it contains makes this raise."""
+    def receive(self, data: bytes, flow: Flow, shed: bool = False) -> None:
+        """A message from the network. Nothing it contains makes this raise. `shed`: a new request is refused with 503."""
+        if data[:4] == b"ACK " and self._shed_tag in data:
+            return  # the end of what `shed` has refused
         try:
             message = parse(data)
             if type(message) is Response:
                 self._response(message, flow, data)
             else:
-                self._request(message, flow, data)
+                self._request(message, flow, data, shed)
         except MalformedMessage as problem:
             self.counters["malformed"] += 1
             log.debug("dropped a message from {flow}: {problem}", flow=flow, problem=problem)
@@ -192,7 +200,36 @@ class TransactionLayer:
             self.counters["unmatched_responses"] += 1
             self.user.unmatched(response, flow)
 
-    def _request(self, request: Request, flow: Flow, data: bytes) -> None:
+    def shed(self, invites: list[tuple[bytes, Flow]]) -> None:
+        """Refuse INVITEs with 503, having read no more of them than the answers copy and keeping nothing (section 8.2.7).
+        Those whose transaction is there already are answered by that. All are sent together: it wakes their reader once."""
+        answers = [self._shed(data, flow) for data, flow in invites]
+        for answer in answers:
+            if answer is not None:
+                try:
+                    answer[0].send(answer[1])
+                except TransportFailure:
+                    self.counters["undeliverable"] += 1
+
+    def _shed(self, data: bytes, flow: Flow) -> tuple[Flow, bytes] | None:
+        lines = copied_lines(data)
+        if lines is None:
+            return self.receive(data, flow, shed=True)
+        top, to = (next(at for at, line in enumerate(lines) if line[:4] == name) for name in (b"\r\nVi", b"\r\nTo"))
+        value, comma, others = lines[top][7:].partition(b",")
+        try:
+            via = parse_via(value)
+        except MalformedMessage:
+            self.counters["malformed"] += 1
+            return None
+        branch = via.branch
+        if (branch, b"INVITE") in self.servers or not branch.startswith(MAGIC) or b'"' in value:
+            return self.receive(data, flow, shed=True)
+        lines[top] = b"\r\nVia: %b%b%b" % (stamped(value, via, flow), comma, others)
+        lines[to] += self._shed_tag + blake2s(branch, key=self._secret, digest_size=8).hexdigest().encode()
+        return _answering(flow, via, self.transports), _SHED % (b"".join(lines), _retry_after())
+
+    def _request(self, request: Request, flow: Flow, data: bytes, shed: bool) -> None:
         via = request.via
         key = server_key(request)
         transaction = self.servers.get(key)
@@ -220,7 +257,7 @@ class TransactionLayer:
             self._tap(request, data, flow)
             self.user.acknowledged(request)
             return
-        refusal = self.user.screen(request, flow)
+        refusal = Refusal(503, (_retry_after(),)) if shed else self.user.screen(request, flow)
         if refusal is not None:
             self.counters["refused"] += 1
             if refusal.status:
@@ -289,17 +326,29 @@ def _same_sender(transaction: ServerTransaction, request: Request, flow: Flow) -
 
 
 def _stamp(request: Request, via: Via, flow: Flow) -> None:
-    """Write down where the request really came from (section 18.2.1, RFC 3581 section 4)."""
-    asked = b"rport" in via.params
-    source = flow.remote.host.encode("ascii")
-    if via.host == source and not asked:
-        return
-    first, *others = split_list(request.get(b"via") or b"")
-    params = [part for part in first.split(b";")[1:] if part.partition(b"=")[0].strip(b" \t").lower() not in (b"rport", b"received")]
-    stamped = b";".join((first.split(b";")[0], *params, b"received=" + source))
-    if asked:
-        stamped += b";rport=%d" % flow.remote.port
-    request.replace_first(b"via", b", ".join((stamped, *others)))
+    """Write down where the request really came from."""
+    if not _names_source(via, flow):
+        first, *others = split_list(request.get(b"via") or b"")
+        request.replace_first(b"via", b", ".join((stamped(first, via, flow), *others)))
+
+
+def _names_source(via: Via, flow: Flow) -> bool:
+    return via.host == flow.remote.host.encode("ascii") and b"rport" not in via.params
+
+
+def stamped(value: bytes, via: Via, flow: Flow) -> bytes:
+    """A topmost Via value with where its request really came from (section 18.2.1, RFC 3581 section 4)."""
+    if _names_source(via, flow):
+        return value
+    sent_by, *params = value.split(b";")
+    params = [part for part in params if part.partition(b"=")[0].strip(b" \t").lower() not in (b"rport", b"received")]
+    result = b";".join((sent_by, *params, b"received=" + flow.remote.host.encode("ascii")))
+    return result + b";rport=%d" % flow.remote.port if b"rport" in via.params else result
+
+
+def _retry_after() -> bytes:
+    """Seconds after which who was refused may try again; random, so that they do not come together."""
+    return b"Retry-After: %d" % (2 + int(9 * random.random()))
 
 
 def _answering(flow: Flow, via: Via, transports: Transports) -> Flow:

@@ -38,12 +38,12 @@ class StreamPort(tcp.Port):
 
 
 class DatagramPort(udp.Port):
-    """As Twisted's, but for reading: `ready()` is called when datagrams have arrived, and `read` gives them to the
-    protocol. `now()`: monotonic seconds."""
+    """As Twisted's, but for reading: `ready()` is called when datagrams have arrived, and `read` or `read_for` gives them
+    to the protocol. `now()`: monotonic seconds."""
 
     def __init__(self, port: int, protocol: Any, host: str, reactor: Any, now: Callable[[], float]) -> None:
         super().__init__(port, protocol, host, LARGEST, reactor)
-        self.ready: Callable[[], None] = lambda: self.read(now() + SOON)
+        self.ready: Callable[[], None] = lambda: self.read_for(SOON)
         self._now = now
         self._emptied = now()  # when nothing was left to read
 
@@ -57,21 +57,26 @@ class DatagramPort(udp.Port):
     def doRead(self) -> None:
         self.ready()
 
-    def read(self, until: float) -> None:
+    def read_for(self, seconds: float) -> bool:
+        """As `read`, until so many seconds have passed."""
+        return self.read(self._now() + seconds)
+
+    def read(self, until: float) -> bool:
         """Hand over what has arrived, one datagram after another: all of it, or at least one and as much as can be done
-        until an instant."""
+        until an instant. Whether there may be more."""
         receive, received, now = self.socket.recvfrom, self.protocol.datagramReceived, self._now
         while self.connected:
             try:
                 data, address = receive(LARGEST)
             except (BlockingIOError, InterruptedError):
                 self._emptied = now()
-                return
+                return False
             except ConnectionRefusedError:  # of something sent before; it is no answer to anything
                 continue
             received(data, address[:2])
             if now() >= until:
-                return
+                return True
+        return False
 
     def waited(self) -> float:
         """Seconds that the datagram which was read last has waited for that, at least; at most SOON more. The kernel tells

@@ -1,6 +1,6 @@
 """The transport layer: listeners, connections, and which of them a message leaves by (RFC 3261 section 18).
 
-Knows sockets through a reactor; no transactions. What arrives goes to `deliver(data, flow)`.
+Knows sockets through a reactor; no transactions. What arrives goes to `deliver(data, flow)`, in the order of `arrivals`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
 from calltrack.errors import TransportFailure
+from calltrack.sip.arrivals import Arrivals
 from calltrack.sip.dialling import dial
 from calltrack.sip.flows import (
     Address,
@@ -59,6 +60,8 @@ class Transports(StreamOwner):
         trust: Trust | None = None,
     ) -> None:
         self.deliver: Callable[[bytes, Flow], None] = lambda data, flow: None
+        self.refuse: Callable[[list[tuple[bytes, Flow]]], None] = lambda invites: None  # those that are too many
+        self.arrivals = Arrivals(timers.clock, self)
         self.closed: Callable[[Flow], None] = lambda flow: None  # told of each connection that is gone
         self.counters = {"malformed_streams": 0, "refused_connections": 0, "connections": 0}
         self._reactor = reactor
@@ -83,7 +86,7 @@ class Transports(StreamOwner):
         try:
             for transport, host, port in self._listen:
                 if transport == "udp":
-                    protocol = UDPSocket(self.received)
+                    protocol = UDPSocket(self.arrivals.arrived, self.arrivals.turn)
                     opened = listen_udp(self._reactor, port, protocol, host, self._timers.now)
                     self._udp.append(protocol)
                 else:
@@ -108,6 +111,7 @@ class Transports(StreamOwner):
         ports, self._ports = self._ports, []
         self._udp, self._stream_listeners = [], []
         self._sockets_to.clear()
+        self.arrivals.stop()
         for connection in list(self._connections.values()):
             connection.transport.abortConnection()
         done = defer.DeferredList([defer.maybeDeferred(port.stopListening) for port in ports], consumeErrors=True)
@@ -220,7 +224,8 @@ class Transports(StreamOwner):
     # In
 
     def received(self, data: bytes, flow: Flow) -> None:
-        self.deliver(data, flow)
+        self.arrivals.arrived(data, flow)
+        self.arrivals.turn()
 
     def connected(self, connection: Connection) -> bool:
         assert connection.flow is not None

@@ -85,11 +85,12 @@ class Metrics:
         yield from self._of_stores()
 
     def _of_calls(self) -> Iterator[Metric]:
-        engine, calls = self._parts.engine, self.calls
+        engine, calls, arrivals = self._parts.engine, self.calls, self._parts.transports.arrivals
         asr, acd = calls.lately()
         statuses = [((status,), calls.statuses[status]) for status in _STATUSES]
         refused = [((word,), engine.counters[name]) for name, word in _REFUSALS.items()]
-        refused.append((("overload",), engine.overload.refused))
+        refused.append((("overload",), arrivals.refused))
+        refused.append((("stale",), arrivals.dropped))
         yield gauge("calltrack_calls_active", "Calls in progress", len(engine.calls))
         yield counter("calltrack_calls", "Calls that have ended, by status", statuses, ("status",))
         yield counter("calltrack_calls_refused", "INVITEs refused without a call", refused, ("reason",))
@@ -98,7 +99,7 @@ class Metrics:
         yield counter("calltrack_call_talk_seconds", "Seconds of conversation of calls that have ended", calls.talked)
         yield gauge("calltrack_answer_seizure_ratio", "Answered share of calls ended in the last 15 minutes", asr)
         yield gauge("calltrack_average_call_seconds", "Average conversation in the last 15 minutes (ACD)", acd)
-        yield gauge("calltrack_admitted_ratio", "Share of new calls that is let in (overload)", engine.overload.share)
+        yield gauge("calltrack_admitted_ratio", "Share of new calls that is let in (overload)", arrivals.share)
 
     def _of_sip(self) -> Iterator[Metric]:
         layer, transports = self._parts.agent.layer, self._parts.transports

@@ -63,7 +63,7 @@ class AddressTests(SynchronousTestCase):
 
     def test_kernel_that_refuses_is_a_transport_failure(self):
         for problem in (OSError(101, "unreachable"), OverflowError("port"), ValueError("nul")):
-            socket = UDPSocket(lambda data, flow: None)
+            socket = UDPSocket(lambda data, flow, socket: None, lambda socket, unread: None)
 
             def refuse(data, to, problem=problem):
                 raise problem
@@ -72,7 +72,7 @@ class AddressTests(SynchronousTestCase):
             self.assertRaises(TransportFailure, socket.flow(Address("192.0.2.9", 5060)).send, b"x")
 
     def test_full_socket_counts_as_loss(self):
-        socket = UDPSocket(lambda data, flow: None)
+        socket = UDPSocket(lambda data, flow, socket: None, lambda socket, unread: None)
 
         def full(data, to):
             raise BlockingIOError
@@ -148,7 +148,7 @@ class StartTests(TransportsTestCase):
     def test_port_in_use_closes_what_was_opened(self):
         other = Transports(self.network.reactor(HERE), self.timers, [("udp", HERE, 5070), ("tcp", HERE, 5060)])
         self.assertRaises(CannotListenError, other.start)
-        self.network.reactor(HERE).listenUDP(5070, UDPSocket(lambda data, flow: None), interface=HERE)
+        self.network.reactor(HERE).listenUDP(5070, UDPSocket(lambda data, flow, socket: None, lambda socket, unread: None), interface=HERE)
 
     def test_stop_closes_connections_and_ports(self):
         peer = self.peer()
