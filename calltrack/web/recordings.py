@@ -63,7 +63,7 @@ async def send(request: IRequest, reactor: Any, directory: str, name: str) -> by
         start, end = _piece(request.getHeader(b"range"), size)
         _describe(request, name, start, end, size)
         if request.method != b"HEAD" and start < end:
-            await _write(request, reactor, file, start, end)
+            await _write(request, reactor, file, name, start, end)
     finally:
         os.close(file)
     return b""
@@ -97,7 +97,7 @@ def _describe(request: IRequest, name: str, start: int, end: int, size: int) -> 
     request.setHeader(b"cache-control", b"private, no-store")
 
 
-async def _write(request: IRequest, reactor: Any, file: int, at: int, end: int) -> None:
+async def _write(request: IRequest, reactor: Any, file: int, name: str, at: int, end: int) -> None:
     """Read in threads and write as fast as the client takes it, until all is written or the client has gone. What cannot
     be read to its end breaks the connection."""
     flow = Flow(request)
@@ -111,7 +111,7 @@ async def _write(request: IRequest, reactor: Any, file: int, at: int, end: int) 
                 request.write(piece)
                 await flow.room()
     except OSError as problem:  # the answer has begun: it cannot become a refusal
-        log.error("a recording was cut off, it cannot be read: {problem}", problem=problem.strerror)
+        log.error("recording {name} was cut off, it cannot be read: {problem}", name=name, problem=problem.strerror)
         flow.cut()
     finally:
         flow.end()
