@@ -74,15 +74,15 @@ def trial(name: str, capacity: int, times: float, seconds: float, held: int) -> 
         })  # fmt: skip
 
 
-def normal_after(rows: list[dict[str, str]]) -> float | None:
-    """Seconds after which no call is refused, fails or is answered late any more; None when the end was not
+def normal_after(rows: list[dict[str, str]]) -> int | None:
+    """Seconds, a row each, after which no call is refused, fails or is answered late any more; None when the end was not
     normal either."""
-    unwell = 0.0
-    for row in rows:
+    unwell = 0
+    for second, row in enumerate(rows, 1):
         slow = (duration(row, "ResponseTime1(P)") or 0.0) > PROMPT
         if slow or number(row, f"{REFUSED}(P)") or number(row, "FailedCall(P)"):
-            unwell = round((duration(row, "ElapsedTime(C)") or 0.0) / 1000, 1)
-    return None if unwell > SECONDS_AFTER else unwell
+            unwell = second
+    return unwell if unwell < min(len(rows), SECONDS_AFTER) else None
 
 
 def main() -> None:

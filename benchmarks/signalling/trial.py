@@ -136,6 +136,8 @@ class Trial:
         return (self.rows(name) or [{}])[-1]
 
     def _start_peer(self, command: Command) -> None:
+        if measure.listens(*PEER):
+            raise Failed(f"{PEER[0]} port {PEER[1]} is taken, by a peer of an earlier trial perhaps: end that first")
         process = self._start(command.arguments, PEER_CORE, "peer", command.environment)
         self._wait_for(PEER, process)
         time.sleep(1.5)  # until it has settled
