@@ -29,6 +29,7 @@ from calltrack.calls.sides import UsageSide
 from calltrack.calls.transfer import Transfer, take_on
 from calltrack.errors import MediaUnavailable, SIPError
 from calltrack.sip.exchanges import retry_after
+from calltrack.sip.layer import try_later
 from calltrack.sip.transactions import ServerTransaction
 from calltrack.tracking.model import MediaFigures, Route
 
@@ -341,7 +342,7 @@ class Call:
         """Tell the caller that nobody took the call."""
         lines = (b"Reason: Q.850;cause=%d" % outcome.q850,) if outcome.q850 else ()
         if retry:
-            lines += (b"Retry-After: %d" % self._engine.retry_after(),)
+            lines += (try_later(),)
         self.caller.refuse(outcome.sip_code, lines, outcome.warning)
         self.end(outcome.status, hangup, outcome.sip_code, outcome.reason, outcome.q850)
 

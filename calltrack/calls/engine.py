@@ -5,7 +5,6 @@ Knows the agent, the stores' front ends and the relay by their interfaces; decid
 
 from __future__ import annotations
 
-import random
 import secrets
 from collections import Counter
 from typing import Any, Callable, Iterable
@@ -25,7 +24,7 @@ from calltrack.calls.registrations import Registrations
 from calltrack.errors import MalformedMessage
 from calltrack.sip.agent import Agent
 from calltrack.sip.flows import Flow
-from calltrack.sip.layer import Refusal
+from calltrack.sip.layer import Refusal, try_later
 from calltrack.sip.message import Request
 from calltrack.sip.transactions import ServerTransaction
 from calltrack.timers import Timers
@@ -118,7 +117,7 @@ class CallEngine:
                 self._tell_of_stranger(host, invite.uri)
             return trunk
         if self._stopping or self.draining:
-            return Refusal(503, (b"Retry-After: %d" % self.retry_after(),))
+            return Refusal(503, (try_later(),))
         if (invite.call_id, invite.from_.tag, invite.cseq[0]) in self._pending:
             return Refusal(482)  # section 8.2.2.2: the same INVITE by another way
         self._admitted = invite, trunk
@@ -191,10 +190,6 @@ class CallEngine:
 
     def new_call_id(self) -> bytes:
         return secrets.token_hex(12).encode()
-
-    def retry_after(self) -> int:
-        """Seconds after which a refused caller may try again; random, so that they do not come together."""
-        return random.randint(2, 10)
 
     def watch(self, call_id: bytes, call: Call, party: str) -> None:
         """Messages with this Call-ID belong into the ladder of `call`, and into its trace."""

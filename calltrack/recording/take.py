@@ -7,7 +7,7 @@ files; no reactor, no clock, no call.
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple
+from typing import Callable, Iterable, NamedTuple
 
 from calltrack.recording import files, formats, rtp
 from calltrack.recording.capture import Capture
@@ -98,7 +98,7 @@ class Take:
 
     def told(self, final: bool = False) -> Recording:
         """What the record says."""
-        name, capture = (self._name, self._captured) if self._name else (self._captured, "")
+        name, capture = self.names()
         state = "active" if not final else "partial" if self.reason else "complete"
         reason = self.reason
         if final and not name:
@@ -114,11 +114,13 @@ class Take:
             began=self.plan.began_ms,
         )
 
-    def names(self, events: list[Event]) -> tuple[str, str]:
-        """The names of the recording and of the capture beside it, once these events are taken too and the disk lets it. For
-        the reactor's thread: names that have been given are final."""
+    def names(self, events: Iterable[Event] = ()) -> tuple[str, str]:
+        """The names of the recording and of the capture beside it, once these events are taken too and the disk lets it. The
+        reactor's thread may ask too: names that have been given are final."""
         sound, captured, said = self._name, self._captured, dict(self._formats)
-        for event in [] if sound or captured else events:
+        if sound or captured:
+            events = ()
+        for event in events:
             if isinstance(event.what, Formats):
                 said[event.party] = event.what
                 continue

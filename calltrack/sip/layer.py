@@ -225,9 +225,9 @@ class TransactionLayer:
         branch = via.branch
         if (branch, b"INVITE") in self.servers or not branch.startswith(MAGIC) or b'"' in value:
             return self.receive(data, flow, shed=True)
-        lines[top] = b"\r\nVia: %b%b%b" % (stamped(value, via, flow), comma, others)
+        lines[top] = b"\r\nVia: %b%b%b" % (_stamped(value, via, flow), comma, others)
         lines[to] += self._shed_tag + blake2s(branch, key=self._secret, digest_size=8).hexdigest().encode()
-        return _answering(flow, via, self.transports), _SHED % (b"".join(lines), _retry_after())
+        return _answering(flow, via, self.transports), _SHED % (b"".join(lines), try_later())
 
     def _request(self, request: Request, flow: Flow, data: bytes, shed: bool) -> None:
         via = request.via
@@ -257,7 +257,7 @@ class TransactionLayer:
             self._tap(request, data, flow)
             self.user.acknowledged(request)
             return
-        refusal = Refusal(503, (_retry_after(),)) if shed else self.user.screen(request, flow)
+        refusal = Refusal(503, (try_later(),)) if shed else self.user.screen(request, flow)
         if refusal is not None:
             self.counters["refused"] += 1
             if refusal.status:
@@ -329,14 +329,14 @@ def _stamp(request: Request, via: Via, flow: Flow) -> None:
     """Write down where the request really came from."""
     if not _names_source(via, flow):
         first, *others = split_list(request.get(b"via") or b"")
-        request.replace_first(b"via", b", ".join((stamped(first, via, flow), *others)))
+        request.replace_first(b"via", b", ".join((_stamped(first, via, flow), *others)))
 
 
 def _names_source(via: Via, flow: Flow) -> bool:
     return via.host == flow.remote.host.encode("ascii") and b"rport" not in via.params
 
 
-def stamped(value: bytes, via: Via, flow: Flow) -> bytes:
+def _stamped(value: bytes, via: Via, flow: Flow) -> bytes:
     """A topmost Via value with where its request really came from (section 18.2.1, RFC 3581 section 4)."""
     if _names_source(via, flow):
         return value
@@ -346,9 +346,9 @@ def stamped(value: bytes, via: Via, flow: Flow) -> bytes:
     return result + b";rport=%d" % flow.remote.port if b"rport" in via.params else result
 
 
-def _retry_after() -> bytes:
-    """Seconds after which who was refused may try again; random, so that they do not come together."""
-    return b"Retry-After: %d" % (2 + int(9 * random.random()))
+def try_later() -> bytes:
+    """The line with a 503: seconds after which who was refused may try again; random, so that they do not come together."""
+    return b"Retry-After: %d" % (2 + int(9 * random.random()))  # a third of what randint costs
 
 
 def _answering(flow: Flow, via: Via, transports: Transports) -> Flow:

@@ -31,7 +31,7 @@ def _ours_alone(sock: socket.socket) -> socket.socket:
 
 
 class StreamPort(tcp.Port):
-    """As Twisted's."""
+    """As Twisted's, but that one of IPv6 takes IPv6 alone."""
 
     def createInternetSocket(self) -> socket.socket:
         return _ours_alone(super().createInternetSocket())

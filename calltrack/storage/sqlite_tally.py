@@ -51,21 +51,18 @@ def _add(sums: dict[tuple[int, int, str], list[int]], record: CallRecord, sign: 
     found[4] += sign * int((record.cost or 0.0) * 1_000_000 + 0.5)
 
 
+_CALLS = """
+        SELECT created, coalesce(source, ''), 1, status = 'ANSWER', is_target,
+            CAST(coalesce(talked, 0) * 1000 + 0.5 AS INTEGER), CAST(coalesce(cost, 0) * 1000000 + 0.5 AS INTEGER)
+        FROM call INDEXED BY call_by_project
+        WHERE project = :project AND status <> 'ACTIVE' AND"""
 # Quarters are whole between `head` and `tail`; what lies before and after is counted from the calls themselves.
-_COUNTED = """
+_COUNTED = f"""
     WITH counted AS (
         SELECT quarter * 900000 AS at, source, calls, answered, target, talked, cost FROM call_tally
         WHERE project = :project AND quarter >= :first AND quarter < :last
-        UNION ALL
-        SELECT created, coalesce(source, ''), 1, status = 'ANSWER', is_target,
-            CAST(coalesce(talked, 0) * 1000 + 0.5 AS INTEGER), CAST(coalesce(cost, 0) * 1000000 + 0.5 AS INTEGER)
-        FROM call INDEXED BY call_by_project
-        WHERE project = :project AND created >= :since AND created < :head AND status <> 'ACTIVE'
-        UNION ALL
-        SELECT created, coalesce(source, ''), 1, status = 'ANSWER', is_target,
-            CAST(coalesce(talked, 0) * 1000 + 0.5 AS INTEGER), CAST(coalesce(cost, 0) * 1000000 + 0.5 AS INTEGER)
-        FROM call INDEXED BY call_by_project
-        WHERE project = :project AND created >= :tail AND created < :until AND status <> 'ACTIVE'
+        UNION ALL {_CALLS} created >= :since AND created < :head
+        UNION ALL {_CALLS} created >= :tail AND created < :until
     )
 """
 _DAYS = f"""{_COUNTED}

@@ -3,6 +3,7 @@
 from hypothesis import given, strategies
 from twisted.internet import defer
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from calltrack.calls.events import Failed
@@ -231,6 +232,12 @@ class LookupTests(SynchronousTestCase):
         self.source.lookup = lambda *args: 1 / 0
         self.ask()
         self.assertEqual(self.found[0].attribution.reason, "lookup failed")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_bug_in_placing_the_call_is_logged_with_its_id(self):
+        with capturedLogs() as logged:
+            self.lookup.ask("1", "2", 100.0, lambda route: 1 / 0, "a-call")
+        self.assertEqual([event["call_id"] for event in logged if "log_failure" in event], ["a-call"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_answer_without_deferred_will_do(self):

@@ -2,6 +2,7 @@
 own targets; NOTIFY tells the referrer what became of it, and an INVITE that replaces a call stays refused (EDGE-CASES 28).
 """
 
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from calltrack.calls.limits import shared_limit
@@ -364,7 +365,10 @@ class RefusedTests(TransferTestCase):
     def test_relay_without_room_is_503(self):
         self.begin()
         self.engine.relay.full = MediaUnavailable("no port")
-        self.refused(503)
+        with capturedLogs() as logged:
+            self.refused(503)
+        (call,) = self.engine.calls.calls
+        self.assertEqual([event["call_id"] for event in logged if "refused" in event["log_format"]], [call])
         self.hang_up()
 
 

@@ -273,6 +273,20 @@ class RestTests(LoopCase):
         self.assertEqual(self.reactor.readers, {self.loop, self.loop.alarm})
         self.assertEqual(select.select([self.loop.alarm], [], [], 0)[0], [])
 
+    def test_what_a_look_takes_is_part_of_its_period_but_for_a_last_rest(self) -> None:
+        relay, rests = self.loop.relay, []
+        self.patch(self.loop.alarm, "set", rests.append)
+        for taken in (0.0, loop._PERIOD / 2, 10 * loop._PERIOD):
+
+            def slowly(now: float, taken: float = taken) -> int:
+                self.now += taken
+                return relay(now)
+
+            self.patch(self.loop, "relay", slowly)
+            self.send(rtp(1))
+            self.loop.alarm.doRead()
+        self.assertEqual([round(rest, 6) for rest in rests], [loop._PERIOD, loop._PERIOD / 2, loop._REST])
+
     def test_stopping_in_a_rest_leaves_nothing_behind(self) -> None:
         before = set(self.reactor.readers)
         resting = PacketLoop(self.reactor)
