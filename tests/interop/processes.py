@@ -1,5 +1,6 @@
 """Child processes of a test: started, listened to, and gone when it ends. Knows no SIP and no calltrack."""
 
+import itertools
 import os
 import random
 import shutil
@@ -106,19 +107,29 @@ def listening(transport: str, host: str, port: int) -> bool:
     return any(row[1] == local and (transport == "udp" or row[3] == "0A") for row in rows)
 
 
+_BLOCK = 4  # ports: a program takes the ones after its own, baresip for TLS, sipp for RTCP and video
+_PORTS = range(23000, 32000, _BLOCK)
+_KINDS = (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+_next = itertools.count(random.randrange(len(_PORTS)))
+
+
 def free_port(host: str) -> int:
-    """A port that is free for UDP and TCP at a loopback address. The kernel gives none of these to somebody else
-    before its process binds it: they lie below the ports that it chooses from itself."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    while True:
-        port = random.randrange(23000, 32000)
-        with socket.socket(family, socket.SOCK_STREAM) as tcp, socket.socket(family, socket.SOCK_DGRAM) as udp:
-            try:
-                tcp.bind((host, port))
-                udp.bind((host, port))
-            except OSError:
-                continue
+    """A port that is free for UDP and TCP at a local address, as are the three after it. None of them is given twice,
+    and the kernel gives none to somebody else before its process binds it: they lie below those that it chooses from."""
+    for number in itertools.islice(_next, len(_PORTS)):
+        port = _PORTS[number % len(_PORTS)]
+        if all(_bindable(host, port + after, kind) for after in range(_BLOCK) for kind in _KINDS):
             return port
+    raise AssertionError(f"no port is free at {host}; is it an address of this machine?")
+
+
+def _bindable(host: str, port: int, kind: socket.SocketKind) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as probe:
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
 
 
 def own_address(number: int) -> str:

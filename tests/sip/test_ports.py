@@ -10,6 +10,7 @@ from calltrack.sip import ports
 from calltrack.sip.ports import SOON, listen_udp
 from calltrack.sip.transports import Transports
 from calltrack.timers import Timers
+from tests.interop.processes import free_port
 
 HERE = "127.0.0.1"
 
@@ -18,10 +19,10 @@ class FamilyTests(TestCase):
     def test_ipv6_leaves_ipv4_to_a_listener_of_its_own(self):
         for transport in ("udp", "tcp"):
             for first, second in (("0.0.0.0", "::"), ("::", "0.0.0.0")):
-                transports = Transports(reactor, Timers(reactor), [(transport, first, 0)])
+                port = free_port("::")  # which is free of both families
+                transports = Transports(reactor, Timers(reactor), [(transport, first, port)])
                 transports.start()
                 self.addCleanup(transports.stop)
-                port = transports.listening()[0].port
                 both = Transports(reactor, Timers(reactor), [(transport, second, port)])
                 both.start()
                 self.addCleanup(both.stop)
