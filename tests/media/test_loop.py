@@ -273,19 +273,26 @@ class RestTests(LoopCase):
         self.assertEqual(self.reactor.readers, {self.loop, self.loop.alarm})
         self.assertEqual(select.select([self.loop.alarm], [], [], 0)[0], [])
 
-    def test_what_a_look_takes_is_part_of_its_period_but_for_a_last_rest(self) -> None:
-        relay, rests = self.loop.relay, []
+    def look(self, *rounds: int) -> tuple[float, int]:
+        """The rest after a look that finds so many packets each time it asks; and how often it asked."""
+        found, rests = iter(rounds), []
         self.patch(self.loop.alarm, "set", rests.append)
-        for taken in (0.0, loop._PERIOD / 2, 10 * loop._PERIOD):
+        self.patch(self.loop, "relay", lambda now: next(found))
+        self.loop.alarm.doRead()
+        [rest] = rests
+        return rest, len(rounds) - len(list(found))
 
-            def slowly(now: float, taken: float = taken) -> int:
-                self.now += taken
-                return relay(now)
+    def test_what_comes_while_others_are_relayed_is_taken_at_once(self) -> None:
+        few = loop._FEW
+        self.assertEqual(self.look(few, 1), (loop._REST, 1))
+        self.assertEqual(self.look(50, few + 1, few, 1), (loop._REST, 3))
+        self.assertEqual(self.look(50, 0, 1), (loop._REST, 2))
 
-            self.patch(self.loop, "relay", slowly)
-            self.send(rtp(1))
-            self.loop.alarm.doRead()
-        self.assertEqual([round(rest, 6) for rest in rests], [loop._PERIOD, loop._PERIOD / 2, loop._REST])
+    def test_sockets_that_do_not_become_empty_leave_the_reactor_a_breath(self) -> None:
+        batch = loop._BATCH
+        self.assertEqual(self.look(batch, 50), (loop._BREATH, 1))
+        self.assertEqual(self.look(batch // 2, batch // 2, 50), (loop._BREATH, 2))
+        self.assertEqual(self.look(batch // 2, batch, 50), (loop._BREATH, 2))
 
     def test_stopping_in_a_rest_leaves_nothing_behind(self) -> None:
         before = set(self.reactor.readers)
