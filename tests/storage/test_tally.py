@@ -4,6 +4,7 @@ import sqlite3
 from collections import Counter
 from contextlib import closing
 from datetime import date, datetime, timedelta, timezone
+from itertools import combinations
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
@@ -109,6 +110,13 @@ def reported(test: SynchronousTestCase, cursor: sqlite3.Cursor, since: int, unti
     return +days, +hours
 
 
+def levels(cursor: sqlite3.Cursor) -> list[list[tuple]]:
+    """What stands in the table of hours, and what it has to be."""
+    sums = ", ".join(f"sum({name})" for name in ("calls", "answered", "target", "talked", "cost"))
+    expected = f"SELECT project, quarter / 4 AS hour, source, {sums} FROM call_tally GROUP BY project, hour, source"
+    return [cursor.execute(f"{query} ORDER BY 1, 2, 3").fetchall() for query in ("SELECT * FROM call_tally_hour", expected)]
+
+
 class ReportTests(SynchronousTestCase):
     @settings(max_examples=80, deadline=None)
     @given(changes, st.lists(st.tuples(instants, instants), min_size=1, max_size=3), st.sampled_from(ZONES))
@@ -122,6 +130,7 @@ class ReportTests(SynchronousTestCase):
                 self.assertEqual(reported(self, cursor, *asked), counted(cursor, *asked))
             empty = cursor.execute("SELECT count(*) FROM call_tally WHERE calls <= 0").fetchone()
             self.assertEqual(empty, (0,))
+            self.assertEqual(*levels(cursor))
 
     @settings(max_examples=20, deadline=None)
     @given(st.lists(records, max_size=20), st.sampled_from(ZONES))
@@ -135,6 +144,17 @@ class ReportTests(SynchronousTestCase):
                 cursor.executescript(step)
             asked = AT - 11 * DAY, AT + 11 * DAY, ZoneInfo(zone)
             self.assertEqual(reported(self, cursor, *asked), counted(cursor, *asked))
+            self.assertEqual(*levels(cursor))
+
+    def test_reports_of_any_edges_count_each_call_once_in_whole_hours_and_others(self):
+        minute = 60_000
+        with closing(database()) as connection:
+            cursor = connection.cursor()
+            apply(cursor, [call_record(str(at), AT + at * minute) for at in range(-150, 150, 5)])
+            edges = [AT + at * minute + late for at in (-125, -120, -65, -60, -50, -45, -15, 0, 5, 15, 60, 90, 120) for late in (-1, 0, 1)]
+            for zone in (ZoneInfo("UTC"), ZoneInfo("Asia/Kathmandu"), timezone(timedelta(minutes=30))):
+                for since, until in combinations(edges, 2):
+                    self.assertEqual(reported(self, cursor, since, until, zone), counted(cursor, since, until, zone))
 
 
 class WallClockTests(SynchronousTestCase):
