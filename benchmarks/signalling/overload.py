@@ -3,9 +3,10 @@
 
     overload.py calltrack --from 600
     overload.py calltrack --capacity 850 --times 2 --times 10
+    overload.py calltrack --capacity 850 --times 5 --times 10 --strangers
 
-Each trial: calls are set up and held, then comes the flood, then a load of half the capacity. The README says how to
-read the figures.
+Each trial: calls are set up and held, then comes the flood, then a load of half the capacity. With --strangers the flood
+comes from an address of no trunk, and the load of half the capacity beside it. The README says how to read the figures.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import peers
 from trial import CALLER, PEER_CORE, SIPP_CORE, Failed, Trial, duration, number
 
 HELD, AFTER = (CALLER[0], 15063), (CALLER[0], 15064)  # where the calls that are held come from, and those afterwards
+STRANGER = ("127.0.0.4", 15065)  # which is no trunk's address
 HELD_RATE = 100  # a second
 PATIENCE = 4.0  # seconds that a caller waits for each answer
 SECONDS_AFTER = 10  # of the load after the flood
@@ -74,6 +76,43 @@ def trial(name: str, capacity: int, times: float, seconds: float, held: int) -> 
         })  # fmt: skip
 
 
+def beside_strangers(name: str, capacity: int, times: float, seconds: float) -> bench.Result:
+    """A trunk dials at half the capacity while strangers flood the peer at `times` the capacity."""
+    with bench.one_at_a_time(), Trial(peers.find(name), bench.WORK) as running:
+        processes = running.peer_processes()
+        flood = running.place(
+            "strangers", "flood", STRANGER, capacity * times, 10_000_000, 0, timeout=seconds + 40, patience=PATIENCE
+        )
+        time.sleep(1)
+        before, began = measure.cpu(processes), time.monotonic()
+        stolen = measure.core(PEER_CORE).stolen
+        calls = int(capacity / 2 * seconds)
+        trunk = running.place("trunk", "flood", CALLER, capacity / 2, calls, 1.0, timeout=seconds + 30, patience=PATIENCE)
+        time.sleep(max(0.0, began + seconds - time.monotonic()))
+        wall = (time.monotonic() - began) * 1000
+        flood.send_signal(signal.SIGUSR1)
+        used = measure.cpu(processes).since(before)[0]
+        stolen = measure.core(PEER_CORE).stolen - stolen
+        for process in (trunk, flood):
+            process.wait(60)
+        theirs, ours = running.statistics("strangers"), running.statistics("trunk")
+        return bench.kept("strangers", name, {
+            "capacity": capacity,
+            "times": times,
+            "offered_by_strangers": round(number(theirs, "TotalCallCreated") / (wall / 1000 + 1)),
+            "strangers_refused": int(number(theirs, f"{REFUSED}(C)")),
+            "strangers_retransmissions": int(number(theirs, "Retransmissions(C)")),
+            "trunk_calls": int(number(ours, "TotalCallCreated")),
+            "good": int(number(ours, f"{GOOD}(C)")),
+            "refused": int(number(ours, f"{REFUSED}(C)")),
+            "failed": int(number(ours, "FailedCall(C)")),
+            "retransmissions": int(number(ours, "Retransmissions(C)")),
+            "invite_200_ms": duration(ours, "ResponseTime1(C)"),
+            "peer_core": round(used / wall, 3),
+            "stolen": round(stolen / wall, 3),
+        })  # fmt: skip
+
+
 def normal_after(rows: list[dict[str, str]]) -> int | None:
     """Seconds, a row each, after which no call is refused, fails or is answered late any more; None when the end was not
     normal either."""
@@ -93,6 +132,7 @@ def main() -> None:
     parser.add_argument("--times", type=float, action="append", help="the capacity; may be repeated")
     parser.add_argument("--seconds", type=float, default=15, help="of each flood")
     parser.add_argument("--held", type=int, default=200, help="calls that are held meanwhile")
+    parser.add_argument("--strangers", action="store_true", help="flood from an address of no trunk, beside a trunk's calls")
     chosen = parser.parse_args()
     bench.WORK.mkdir(parents=True, exist_ok=True)
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -103,8 +143,11 @@ def main() -> None:
         if best is None:
             raise Failed(f"{chosen.peer} sustains no rate at all")
         capacity = best["rate"]
-    for times in chosen.times or (1, 2, 5, 10):
-        bench.show(trial(chosen.peer, capacity, times, chosen.seconds, chosen.held))
+    for times in chosen.times or ((5, 10) if chosen.strangers else (1, 2, 5, 10)):
+        if chosen.strangers:
+            bench.show(beside_strangers(chosen.peer, capacity, times, chosen.seconds))
+        else:
+            bench.show(trial(chosen.peer, capacity, times, chosen.seconds, chosen.held))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ STOPPING = "engine-stop"
 LADDER_WAIT = 0.3  # seconds from one look to the next whether a ladder still grows
 LADDER_LOOKS = 10
 STRANGER_SILENCE = 60.0  # seconds until the log tells of the same stranger again
+MOST_CALLED_FROM = 1000  # addresses of no trunk's `sources` that are remembered because a call was let in from them
 
 
 class _LastMessages:
@@ -95,11 +96,13 @@ class CallEngine:
         self._pending: dict[tuple[bytes, bytes, int], Call] = {}  # by what a merged INVITE has in common
         self._stopping = False
         self._told: dict[str, float] = {}  # strangers that the log has told of, and when
+        self._called_from: dict[str, None] = {}  # as MOST_CALLED_FROM, the oldest first
 
     def connect(self, agent: Agent) -> None:
         """Take the agent whose user this is."""
         self.agent = agent
         agent.layer.tap = self._tap
+        agent.layer.transports.arrivals.knows = self.knows
 
     # From the agent
 
@@ -121,6 +124,8 @@ class CallEngine:
         if (invite.call_id, invite.from_.tag, invite.cseq[0]) in self._pending:
             return Refusal(482)  # section 8.2.2.2: the same INVITE by another way
         self._admitted = invite, trunk
+        if not self.is_trunk(host):
+            self._remember(host)
         return None
 
     def _whose(self, invite: Request, flow: Flow) -> Trunk | Refusal:
@@ -178,6 +183,17 @@ class CallEngine:
     def is_trunk(self, host: str) -> bool:
         """Whether a source address is that of a trunk."""
         return self._sources.trunk_of(host) is not None
+
+    def knows(self, host: str) -> bool:
+        """Whether INVITEs from a source address go first when there are too many: it is a trunk's, or one of them has
+        been let in, by a registration or a password."""
+        return self.is_trunk(host) or host in self._called_from
+
+    def _remember(self, host: str) -> None:
+        self._called_from.pop(host, None)
+        self._called_from[host] = None
+        if len(self._called_from) > MOST_CALLED_FROM:
+            del self._called_from[next(iter(self._called_from))]
 
     # For the calls
 
@@ -258,6 +274,7 @@ class CallEngine:
     def use_trunks(self, trunks: Iterable[Any]) -> None:
         """Calls come from these trunks and leave by them from now on; calls in progress keep theirs."""
         self._sources = Sources(trunks)
+        self._called_from.clear()
         self.destinations.use_trunks(trunks)
 
     def stop(self) -> None:

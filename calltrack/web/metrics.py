@@ -15,12 +15,14 @@ from prometheus_client.metrics_core import Metric
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 
+from calltrack.sip.arrivals import OUTCOMES
 from calltrack.web.api.problems import MEDIA_TYPE, problem
 from calltrack.web.client import Network, among, client_address, peer_address
 from calltrack.web.metrics_calls import CallFigures, Histogram, Lateness
 
 _STATUSES = ("ANSWER", "BUSY", "NOANSWER", "CANCEL", "CONGESTION", "CHANUNAVAIL")
 _REFUSALS = {"strangers": "stranger", "calls_from_phones": "phone"}
+_OVERLOAD = {"refused": "overload", "stale": "stale", "full": "full"}
 
 
 class MetricsPage(Resource):
@@ -89,11 +91,13 @@ class Metrics:
         asr, acd = calls.lately()
         statuses = [((status,), calls.statuses[status]) for status in _STATUSES]
         refused = [((word,), engine.counters[name]) for name, word in _REFUSALS.items()]
-        refused.append((("overload",), arrivals.refused))
-        refused.append((("stale",), arrivals.dropped))
+        for what, word in _OVERLOAD.items():
+            refused.append(((word,), sum(counts[what] for counts in arrivals.outcomes.values())))
+        came = [((who, what), counts[what]) for who, counts in arrivals.outcomes.items() for what in OUTCOMES]
         yield gauge("calltrack_calls_active", "Calls in progress", len(engine.calls))
         yield counter("calltrack_calls", "Calls that have ended, by status", statuses, ("status",))
         yield counter("calltrack_calls_refused", "INVITEs refused without a call", refused, ("reason",))
+        yield counter("calltrack_invites", "New INVITEs, by source and by what became of them", came, ("source", "outcome"))
         yield histogram("calltrack_call_setup_seconds", "From INVITE to ringing, or to the answer", calls.setup)
         yield histogram("calltrack_call_answer_seconds", "From INVITE to the answer", calls.answer)
         yield counter("calltrack_call_talk_seconds", "Seconds of conversation of calls that have ended", calls.talked)

@@ -5,6 +5,7 @@ from ipaddress import ip_network
 
 from msgspec.structs import replace
 
+from calltrack.calls import engine
 from calltrack.calls.settings import TrunkSettings
 from calltrack.registrar.settings import RegistrarSettings
 from calltrack.sip.digest import Credentials, DigestClient
@@ -69,6 +70,26 @@ class ProofTests(ProofTestCase):
             self.expected_records = 0
             record = self.rings(self.provider, self.answer(challenge, algorithm=algorithm))
             self.assertEqual((record.trunk, record.callee), ("roaming", "11231234567"))
+
+    def test_calls_from_where_one_was_let_in_go_first_in_an_overload(self):
+        """Until the trunks are others."""
+        self.begin()
+        knows = self.engine.transports.arrivals.knows
+        line = self.answer(self.challenged())
+        self.assertEqual((knows("198.51.100.7"), knows(ANYWHERE)), (True, False))
+        self.rings(self.provider, line)
+        self.assertTrue(knows(ANYWHERE))
+        self.engine.calls.use_trunks((TRUNK, ROAMING))
+        self.assertEqual((knows("198.51.100.7"), knows(ANYWHERE)), (True, False))
+
+    def test_addresses_that_are_remembered_are_bounded_and_the_latest_stay(self):
+        self.patch(engine, "MOST_CALLED_FROM", 2)
+        self.begin()
+        hosts = [f"203.0.113.{number}" for number in (81, 82, 83)]
+        peers = [Peer(self.network, host) for host in hosts]
+        for peer in (peers[0], peers[1], peers[0], peers[2]):
+            self.rings(peer, self.answer(self.challenged(peer)))
+        self.assertEqual([*map(self.engine.transports.arrivals.knows, hosts)], [True, False, True])
 
     def test_nothing_is_kept_of_an_invite_that_is_challenged(self):
         self.begin()

@@ -43,6 +43,10 @@ class MetricsTests(InteropTestCase):
         self.assertEqual(after["calltrack_call_setup_seconds_count"], 1)
         self.assertEqual(after["calltrack_sip_parse_errors_total message"], 0)
         self.assertGreater(after["calltrack_event_loop_lag_seconds_count"], 5)
+        self.assertGreaterEqual(after["calltrack_invites_total served trunk"], 2)
+        lost = [f"calltrack_calls_refused_total {why}" for why in ("overload", "stale", "full")]
+        lost += [f"calltrack_invites_total {what} {who}" for who in ("trunk", "stranger") for what in ("refused", "stale", "full")]
+        self.assertEqual([after[name] for name in lost], [0] * len(lost))
         self.assertGreater(after["process_resident_memory_bytes"], 10_000_000)
 
     async def test_age_of_what_a_webhook_has_not_taken_is_told(self):

@@ -3,15 +3,32 @@
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from calltrack.sip import arrivals
-from calltrack.sip.arrivals import BURST, MOST, OVER, PROMPT, SLICE, STALE, Arrivals
+from calltrack.sip import episodes
+from calltrack.sip.arrivals import (
+    AT_ONCE_OF_STRANGERS,
+    BURST,
+    MOST,
+    MOST_OF_STRANGERS,
+    ONE_IN,
+    PROMPT,
+    SLICE,
+    STALE,
+    Arrivals,
+)
+from calltrack.sip.episodes import OVER
 from calltrack.sip.flows import Address, Flow
 
 FLOW = Flow("udp", Address("192.0.2.1", 5060), Address("198.51.100.7", 5060), lambda data, to: None)
+TCP = Flow("tcp", FLOW.local, FLOW.remote, lambda data, to: None)
+STRANGER = Flow("udp", FLOW.local, Address("203.0.113.66", 5060), lambda data, to: None)
 
 
 def invite(number, to=b"<sip:1@192.0.2.1>"):
     return b"INVITE sip:1@192.0.2.1 SIP/2.0\r\nTo: %b\r\nCall-ID: %d\r\n\r\n" % (to, number)
+
+
+def cancel(number):
+    return invite(number).replace(b"INVITE", b"CANCEL")
 
 
 BYE = b"BYE sip:1@192.0.2.1 SIP/2.0\r\nTo: <sip:1@192.0.2.1>;tag=a\r\nCall-ID: bye\r\n\r\n"
@@ -30,6 +47,8 @@ class ArrivalsTests(SynchronousTestCase):
     def setUp(self):
         self.clock = Clock()
         self.arrivals = Arrivals(self.clock, self)
+        self.arrivals.knows = lambda host: host == FLOW.remote.host
+        self.outcomes, self.strangers = self.arrivals.outcomes["trunk"], self.arrivals.outcomes["stranger"]
         self.addCleanup(self.arrivals.stop)
         self.served, self.late = [], []
 
@@ -40,9 +59,9 @@ class ArrivalsTests(SynchronousTestCase):
     def refuse(self, invites):
         self.late += [data for data, _ in invites]
 
-    def arrive(self, *messages, waited=0.0):
+    def arrive(self, *messages, waited=0.0, flow=FLOW):
         for message in messages:
-            self.arrivals.arrived(message, FLOW, Socket(waited))
+            self.arrivals.arrived(message, flow, Socket(waited))
 
     def turn_until_idle(self):
         while self.clock.getDelayedCalls() and self.clock.getDelayedCalls()[0].getTime() <= self.clock.seconds():
@@ -106,35 +125,129 @@ class ArrivalsTests(SynchronousTestCase):
         self.assertEqual(self.served[served:], [BYE])
 
     def test_cancel_does_not_overtake_its_invite(self):
-        cancel = invite(1).replace(b"INVITE", b"CANCEL")
-        self.arrive(cancel)
-        self.assertEqual(self.served, [cancel])
-        self.arrive(invite(1), cancel)
+        self.arrive(cancel(1))
+        self.assertEqual(self.served, [cancel(1)])
+        self.arrive(invite(1), cancel(1))
         self.arrivals.turn()
-        self.assertEqual(self.served, [cancel, invite(1), cancel])
-        self.arrive(invite(1), cancel, waited=1.0)
+        self.assertEqual(self.served, [cancel(1), invite(1), cancel(1)])
+        self.arrive(invite(1), cancel(1), waited=1.0)
         self.arrivals.turn()
-        self.assertEqual((self.late, self.served[3:]), ([invite(1)], [cancel]))
+        self.assertEqual((self.late, self.served[3:]), ([invite(1)], [cancel(1)]))
 
     def test_stale_ones_over_a_connection_are_refused_since_they_come_once(self):
-        tcp = Flow("tcp", FLOW.local, FLOW.remote, lambda data, to: None)
-        self.arrivals.arrived(invite(1), tcp, Socket(STALE + 1.0))
+        self.arrivals.arrived(invite(1), TCP, Socket(STALE + 1.0))
         self.arrivals.turn()
-        self.assertEqual((self.late, self.arrivals.dropped), ([invite(1)], 0))
+        self.assertEqual((self.late, self.outcomes), ([invite(1)], {"refused": 1}))
 
-    def test_what_waits_is_bounded(self):
-        self.arrive(*map(invite, range(MOST + 2)))
-        self.assertEqual(self.arrivals.dropped, 2)
+    def fill(self):
+        """There is no room for another INVITE."""
+        self.arrive(*map(invite, range(MOST)))
+
+    def test_new_ones_without_room_are_dropped_since_they_come_again(self):
+        self.fill()
+        self.arrive(invite(MOST), invite(MOST + 1))
+        self.assertEqual((self.outcomes["full"], self.late, self.served), (2, [], []))
         self.arrivals.turn()
-        self.assertEqual((len(self.served), self.served[0]), (MOST, invite(2)))
+        self.assertEqual(self.served, [*map(invite, range(MOST))])
+
+    def test_new_ones_without_room_over_a_connection_are_refused_at_once(self):
+        self.fill()
+        self.arrive(invite(MOST), flow=TCP)
+        self.assertEqual((self.late, self.outcomes), ([invite(MOST)], {"refused": 1}))
+
+    def test_cancel_and_requests_of_calls_are_never_dropped_and_those_that_wait_over_a_connection_neither(self):
+        self.arrive(invite(-1), flow=TCP)
+        self.arrive(*map(invite, range(MOST - 1)))
+        self.arrive(cancel(0), cancel(-1), BYE, invite(MOST))
+        self.arrive(cancel(1), flow=TCP)
+        self.assertEqual(self.served, [BYE])
+        self.arrivals.turn()
+        self.assertEqual(self.served[1:], [invite(-1), *map(invite, range(MOST - 1)), cancel(0), cancel(-1), cancel(1)])
+        self.assertEqual(self.outcomes, {"served": MOST, "full": 1})
+
+    def test_cancels_that_wait_are_bounded_and_more_are_served(self):
+        self.arrive(invite(0), *map(cancel, range(MOST)))
+        self.assertEqual(self.served, [])
+        self.arrive(cancel(MOST))
+        self.assertEqual(self.served, [cancel(MOST)])
+        self.arrivals.turn()
+        self.assertEqual(len(self.served), MOST + 2)
+        self.arrive(invite(0), cancel(0))
+        self.arrivals.turn()
+        self.assertEqual(self.served[-2:], [invite(0), cancel(0)])
+
+    def test_cancels_take_no_room_of_invites(self):
+        self.arrive(invite(0), *map(cancel, range(MOST)), *map(invite, range(1, MOST)))
+        self.assertEqual(self.outcomes["full"], 0)
+
+    def test_known_addresses_go_first_and_strangers_get_a_turn_now_and_then(self):
+        self.arrive(*map(invite, range(1000, 1003)), flow=STRANGER)
+        self.arrive(*map(invite, range(2 * ONE_IN)))
+        self.arrivals.turn()
+        known = [*map(invite, range(2 * ONE_IN))]
+        first, second = known[: ONE_IN - 1], known[ONE_IN - 1 : 2 * ONE_IN - 2]
+        self.assertEqual(self.served, [*first, invite(1000), *second, invite(1001), *known[2 * ONE_IN - 2 :], invite(1002)])
+
+    def test_flood_of_strangers_makes_no_known_call_wait(self):
+        self.cost = SLICE
+        for _ in range(500):
+            self.arrive(*map(invite, range(1000, 1100)), flow=STRANGER)
+            self.arrive(invite(1))
+            self.arrivals.turn()
+            self.assertEqual(self.served.pop(), invite(1))
+            self.served.clear()
+            self.turn_until_idle()
+            self.served.clear()
+        self.assertEqual(self.outcomes, {"served": 500})
+        self.assertEqual(self.arrivals.share, 1.0)
+
+    def test_strangers_wait_in_a_short_line(self):
+        self.arrive(*map(invite, range(MOST_OF_STRANGERS + 3)), flow=STRANGER)
+        self.assertEqual(self.strangers, {"full": 3})
+        self.arrive(invite(1))
+        self.assertEqual(self.outcomes, {})
+
+    def test_few_strangers_are_refused_at_once(self):
+        self.arrive(*map(invite, range(MOST_OF_STRANGERS)), waited=1.0, flow=STRANGER)
+        self.arrivals.turn(Socket(), unread=True)
+        self.assertEqual(len(self.late), AT_ONCE_OF_STRANGERS)
+
+    def test_cancel_of_a_stranger_does_not_overtake_its_invite(self):
+        self.arrive(invite(1), cancel(1), flow=STRANGER)
+        self.arrivals.turn()
+        self.assertEqual(self.served, [invite(1), cancel(1)])
+
+    def test_sockets_that_are_read_late_again_and_again_count_though_no_line_stays(self):
+        """As when media keep the reactor: each look serves all there is, and all of it has waited."""
+        for _ in range(3):
+            self.arrive(invite(1), waited=PROMPT * 2)
+            self.arrivals.turn()
+            self.clock.advance(PROMPT)
+            self.arrivals.turn()
+            self.clock.advance(PROMPT)
+        self.assertEqual((len(self.served), self.late), (3, []))
+        self.arrive(invite(1), waited=PROMPT * 2)
+        self.arrive(invite(2), waited=PROMPT / 2)
+        self.arrivals.turn()
+        self.assertEqual((self.served[3:], self.late), ([invite(2)], [invite(1)]))
+
+    def test_socket_that_was_read_late_once_costs_no_call(self):
+        for number in range(3):
+            self.arrive(invite(number), waited=BURST * 0.9)
+            self.arrivals.turn()
+            self.clock.advance(BURST * 1.1)
+            self.arrivals.turn()
+        self.assertEqual((len(self.served), self.late), (3, []))
 
     def test_stale_ones_are_dropped(self):
         self.arrive(invite(1), waited=STALE + 0.1)
         self.arrive(invite(2), waited=STALE - 0.1)
         self.arrivals.turn()
         self.assertEqual((self.served, self.late), ([], [invite(2)]))
-        self.assertEqual((self.arrivals.dropped, self.arrivals.refused), (1, 1))
+        self.assertEqual(self.outcomes, {"stale": 1, "refused": 1})
         self.assertEqual(self.arrivals.share, 1.0)
+        self.arrive(invite(3), flow=STRANGER)
+        self.arrivals.turn()
         self.clock.advance(1.0)
         self.assertEqual(self.arrivals.share, 0.0)
         self.clock.advance(OVER)
@@ -150,19 +263,58 @@ class ArrivalsTests(SynchronousTestCase):
         self.arrivals.turn()
         self.assertEqual(self.served, [invite(3)])
 
-    def test_log_tells_of_an_overload_once_and_of_its_end(self):
+    def said(self):
+        """What the log is told from now on."""
         said = []
-        self.patch(arrivals.log, "warn", lambda text, **fields: said.append("begins"))
-        self.patch(arrivals.log, "info", lambda text, **fields: said.append(fields["refused"]))
+        for level in ("warn", "info"):
+            self.patch(episodes.log, level, lambda text, level=level, **fields: said.append((level, text.format(**fields))))
+        return said
+
+    def test_log_tells_of_an_overload_once_and_of_its_end(self):
+        said = self.said()
         for _ in range(3):
             self.arrive(invite(1), invite(2), waited=1.0)
             self.arrivals.turn()
             self.clock.advance(OVER / 2)
+        self.assertEqual([level for level, _ in said], ["warn"])
         self.clock.advance(OVER / 2)
-        self.assertEqual(said, ["begins", 6])
+        self.assertEqual([level for level, _ in said], ["warn", "info"])
+        self.assertIn("in 5 s 0 new calls were let in, 6 refused with 503", said[1][1])
         self.clock.advance(10 * OVER)
         self.arrive(invite(3), waited=1.0)
         self.arrivals.turn()
-        self.assertEqual(said, ["begins", 6, "begins"])
         self.clock.advance(2 * OVER)
-        self.assertEqual(said, ["begins", 6, "begins", 1])
+        self.assertEqual([level for level, _ in said], ["warn", "info"] * 2)
+        self.assertIn("0 new calls were let in, 1 refused with 503", said[3][1])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stale_ones_alone_are_told_of_as_well(self):
+        said = self.said()
+        self.arrive(invite(1), invite(2), waited=STALE + 1.0)
+        self.arrive(invite(3))
+        self.arrivals.turn()
+        self.assertEqual([level for level, _ in said], ["warn"])
+        self.assertIn(FLOW.remote.host, said[0][1])
+        self.clock.advance(OVER)
+        self.assertIn("1 new calls were let in, 0 refused with 503; dropped were 2 that had waited for 2 s and 0 for", said[1][1])
+
+    def test_those_without_room_alone_are_told_of_as_well(self):
+        self.fill()
+        said = self.said()
+        self.arrive(invite(MOST))
+        self.assertEqual([level for level, _ in said], ["warn"])
+        self.arrivals.stop()
+        self.clock.advance(2 * OVER)
+        self.assertEqual(len(said), 1)
+
+    def test_flood_of_strangers_is_told_of_by_itself(self):
+        said = self.said()
+        self.arrive(*map(invite, range(MOST_OF_STRANGERS + 1)), flow=STRANGER)
+        self.arrivals.turn()
+        self.clock.advance(1.0)
+        self.assertEqual(self.arrivals.share, 1.0)
+        self.clock.advance(OVER - 1.0)
+        self.assertEqual([level for level, _ in said], ["warn", "info"])
+        self.assertIn("`sources`", said[0][1])
+        self.assertIn(STRANGER.remote.host, said[0][1])
+        self.assertIn(f"{MOST_OF_STRANGERS} were looked at, 0 refused with 503, 0 and 1 dropped", said[1][1])

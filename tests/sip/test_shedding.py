@@ -157,4 +157,4 @@ class SocketTests(TestCase):
         await there.done
         answers = sorted((answer.status, answer.cseq[1]) for answer in there.answers)
         self.assertEqual(answers, [(200, b"BYE")] * 20 + [(503, b"INVITE")] * 20)
-        self.assertEqual((transports.arrivals.refused, transports.arrivals.dropped), (20, 0))
+        self.assertEqual(transports.arrivals.outcomes["trunk"], {"refused": 20})
