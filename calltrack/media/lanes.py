@@ -33,7 +33,10 @@ if TYPE_CHECKING:
         def look(self) -> None:
             """Tell the lanes what has been carried up to now."""
 
-_HEADER = Struct(">2xHII")  # sequence number, timestamp, SSRC (RFC 3550 section 5.1)
+_HEADER = Struct(">2xH4xI")  # sequence number, SSRC (RFC 3550 section 5.1)
+_TIMESTAMP = Struct(">4xI")
+SPACED = 11  # packets from one whose way is timed to the next; a prime, so that no rhythm of the sender's fits it
+_SMOOTH = 16  # pairs, over which jitter is averaged (RFC 3550 A.8)
 _LARGEST = 65535  # bytes of a datagram, rounded up
 _MAX_DROPOUT = 3000  # RFC 3550 A.1: a jump ahead that is still loss
 _MAX_MISORDER = 100  # RFC 3550 A.1: a jump back that is still reordering
@@ -49,15 +52,15 @@ class Lane:
     """RTP or RTCP of one stream, towards one party.
 
     Figures: `packets` and `bytes` received and accepted, `strangers` refused (by us, or by the kernel while the lane is
-    locked and has a door), `lost` by sequence numbers (RFC 3550 A.3), `jitter` in units of `rate` (A.8; a packet arrives
-    when it is read, which is up to a millisecond late while the loop rests). Of what a bypass carries, both are those that
-    the far end's RTCP reports.
+    locked and has a door), `lost` by sequence numbers (RFC 3550 A.3), `jitter` in units of `rate` (A.8, of one pair of
+    packets in `SPACED`; a packet arrives when it is read, up to a millisecond late while the loop rests). Of what a bypass
+    carries, both are those that the far end's RTCP reports.
     """
 
     __slots__ = (
-        "arrived", "barred", "bypass", "bytes", "fd", "jitter", "lost", "next_sequence", "packets", "peer", "rate",
-        "receive", "rtp", "send", "source", "strangers", "tap", "timestamp", "_before", "_door", "_expected", "_latch",
-        "_latched", "_leader", "_loop", "_noted", "_rings", "_seen", "_silent", "_sock", "_ssrc", "_steady", "_trust",
+        "barred", "bypass", "bytes", "fd", "jitter", "lost", "next_sequence", "packets", "peer", "rate", "receive", "rtp",
+        "send", "source", "strangers", "tap", "_arrived", "_before", "_door", "_expected", "_latch", "_latched", "_leader",
+        "_loop", "_noted", "_rings", "_seen", "_silent", "_sock", "_ssrc", "_steady", "_timestamp", "_trust",
     )  # fmt: skip
 
     def __init__(
@@ -90,8 +93,8 @@ class Lane:
         self.packets = self.bytes = self.strangers = self.lost = 0
         self.jitter = 0.0
         self.next_sequence = -1  # none is like it: the first packet begins a source
-        self.timestamp = self._ssrc = 0
-        self.arrived = 0.0  # seconds; when the packet with `timestamp` was read
+        self._timestamp = self._ssrc = 0
+        self._arrived: float | None = None  # seconds; when the first packet with `_timestamp` was read, if that is known
 
     # What the session says
 
@@ -250,25 +253,38 @@ class Lane:
         begin anew with a new source. What is no RTP is left out."""
         if not is_rtp(packet, size):
             return
-        sequence, timestamp, ssrc = _HEADER.unpack_from(packet)
+        sequence, ssrc = _HEADER.unpack_from(packet)
         if self._expected >= 0:  # a bypass has ended: there is a gap in what we know, not in the stream
             ahead = (sequence - self._expected) & 0xFFFF
             self._expected = -1
             if ssrc == self._ssrc and ahead < _MAX_DROPOUT:
                 self.lost = max(self.lost, self._before + ahead)
         ahead = (sequence - self.next_sequence) & 0xFFFF
+        phase = sequence % SPACED if not ahead else 0  # jitter is measured where nothing is missing
         if ssrc != self._ssrc or self.next_sequence < 0 or _MAX_DROPOUT <= ahead < 0x10000 - _MAX_MISORDER:
             self._ssrc = ssrc
+            phase = 0
         elif ahead >= _MAX_DROPOUT:  # late or twice: A.3 counts it as received
             self.lost = max(0, self.lost - 1)
             return
         else:
             self.lost += ahead
-            late = (now - self.arrived) * self.rate - (timestamp - self.timestamp)
-            self.jitter += (abs(late) - self.jitter) / 16
         self.next_sequence = sequence + 1
-        self.timestamp = timestamp
-        self.arrived = now
+        if phase < 3:
+            self.measure(packet, phase, now)
+
+    def measure(self, packet, phase: int, now: float) -> None:
+        """One of three packets in sequence. `phase` 0: its timestamp is noted; 1: when its timestamp is another, its arrival
+        as well, as that of the first of those that share it (a frame, a DTMF digit); 2: when it is another again, the
+        difference between what the two took on their way goes into the jitter (RFC 3550 A.8)."""
+        (timestamp,) = _TIMESTAMP.unpack_from(packet)
+        step = (timestamp - self._timestamp) & 0xFFFFFFFF
+        if phase == 2 and step and self._arrived is not None:
+            late = abs((now - self._arrived) * self.rate - step)
+            if late < self.rate:  # else the far end has set its clock
+                self.jitter += (late - self.jitter) / min(_SMOOTH, 1 + self.packets // SPACED)
+        self._arrived = now if phase == 1 and step else None
+        self._timestamp = timestamp
 
     # What the clock says
 

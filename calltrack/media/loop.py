@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from calltrack.media.alarm import Alarm
-from calltrack.media.lanes import Lane
+from calltrack.media.lanes import SPACED, Lane
 
 _BATCH = 256  # packets at most at once; after as many a look leaves the reactor's other business its turn
 _DENSE = 0.001  # seconds between two packets, or less: then the loop rests
@@ -29,7 +29,7 @@ _BREATH = 0.0002  # seconds for the reactor's other business when they are not
 _ROOM = 65536  # bytes, more than any datagram has
 _COMMON = 2048  # sizes below this find their view ready-made
 
-_HEADER = Struct(">2xHI")  # sequence number, timestamp (RFC 3550 section 5.1)
+_NUMBER = Struct(">2xH")  # sequence number (RFC 3550 section 5.1)
 
 _log = Logger()
 
@@ -129,7 +129,7 @@ class PacketLoop:
         plain = self._plain
         buffer = self._buffer
         views = self._views
-        header = _HEADER.unpack_from
+        number = _NUMBER.unpack_from
         ready = self._epoll.poll(0, _BATCH)
         for fd, _ in ready:
             lane = plain[fd]
@@ -143,16 +143,14 @@ class PacketLoop:
                 continue  # ICMP about what we sent: reading it has taken it out
             lane.packets += 1
             lane.bytes += size
-            sequence, timestamp = header(buffer)
+            (sequence,) = number(buffer)
             if sequence != lane.next_sequence:
                 lane.resync(buffer, size, now)
             else:
                 lane.next_sequence = sequence + 1
-                if timestamp != lane.timestamp:  # packets of one frame or one DTMF digit share it
-                    late = (now - lane.arrived) * lane.rate - (timestamp - lane.timestamp)
-                    lane.jitter += ((late if late >= 0 else -late) - lane.jitter) / 16
-                    lane.timestamp = timestamp
-                    lane.arrived = now
+                phase = sequence % SPACED
+                if phase < 3:
+                    lane.measure(buffer, phase, now)
             try:
                 send(views[size])
             except OSError:

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from calltrack.media import lanes, latching, loop
-from calltrack.media.lanes import Lane
+from calltrack.media.lanes import SPACED, Lane
 from calltrack.media.loop import PacketLoop
 from calltrack.testing.media_peers import rtp
 
@@ -86,27 +86,72 @@ class JitterAndLossTests(LoopCase):
         self.send(rtp(sequence, **fields))
         self.loop.doRead()
 
+    def three(self, first: int, late: float, **fields) -> None:
+        """Three packets from `first` on, 20 ms apart, the last of them `late` (seconds)."""
+        for sequence in range(first, first + 3):
+            self.receive(sequence, sequence * 0.02 + (late if sequence == first + 2 else 0), **fields)
+
     def test_regular_packets_have_no_jitter(self) -> None:
         for n in range(50):
             self.receive(n, n * 0.02)
         self.assertAlmostEqual(self.lanes[0].jitter, 0, places=6)
 
-    def test_jitter_is_the_smoothed_difference_of_transit_times(self) -> None:  # RFC 3550 A.8
-        self.receive(1, 0.02)
-        self.receive(2, 0.05)  # 10 ms late: 80 units
-        self.assertAlmostEqual(self.lanes[0].jitter, 80 / 16)
-        self.receive(3, 0.06)  # in time again: 80 units the other way
-        self.assertAlmostEqual(self.lanes[0].jitter, 5 + (80 - 5) / 16)
+    def test_jitter_is_the_difference_of_what_two_packets_took(self) -> None:  # RFC 3550 A.8
+        self.three(0, late=0.01)
+        self.assertAlmostEqual(self.lanes[0].jitter, 80)
+        self.three(0, late=-0.01)
+        self.assertAlmostEqual(self.lanes[0].jitter, 80)
 
-    def test_jitter_is_measured_across_loss(self) -> None:
-        self.receive(1, 0.02)
-        self.receive(3, 0.07)
-        self.assertAlmostEqual(self.lanes[0].jitter, 80 / 16)
-        self.assertEqual(self.lanes[0].lost, 1)
+    def test_jitter_is_averaged_over_sixteen_pairs(self) -> None:
+        for first in range(0, 40 * SPACED, SPACED):
+            for n in range(first, first + SPACED):
+                self.receive(n, n * 0.02 + (0.01 if n == first + 2 else 0))
+        self.assertAlmostEqual(self.lanes[0].jitter, 80)
+        for n in range(40 * SPACED, 41 * SPACED):
+            self.receive(n, n * 0.02)
+        self.assertAlmostEqual(self.lanes[0].jitter, 80 * 15 / 16)
+
+    def test_jitter_of_a_stream_that_somebody_listens_to_is_the_same(self) -> None:
+        self.lanes[0].observe(lambda packet, now: None)
+        self.test_jitter_is_averaged_over_sixteen_pairs()
+
+    def test_jitter_is_found_whatever_rhythm_the_packets_come_in(self) -> None:
+        for together in (2, 3, 4, 5, 8):  # packets that a phone sends at once
+            self.setUp()
+            for n in range(600):
+                self.receive(n, (n // together + 1) * together * 0.02)
+            # All but one are 20 ms early, and that one late by as much as those are early together.
+            every = 2 * (together - 1) / together * 160  # the mean over all pairs
+            self.assertLess(abs(self.lanes[0].jitter - every), every / 3)
+
+    def test_jitter_is_not_measured_across_a_gap(self) -> None:
+        for n in (0, 2, 3, 11, 12, 14, 22, 24):
+            self.receive(n, n * n)
+        self.assertEqual(self.lanes[0].jitter, 0)
 
     def test_packets_that_share_a_timestamp_are_no_jitter(self) -> None:  # RFC 4733 events
-        for n in range(5):
-            self.receive(n, n * 0.02, timestamp=1000)
+        for start in range(12):
+            self.setUp()
+            for n in range(100):
+                digit = (n - start) // 12 * 12 + start  # as long as twelve packets, with the timestamp of the first
+                self.receive(n, n * 0.02, timestamp=1000 + max(digit, 0) * 160)
+            self.assertAlmostEqual(self.lanes[0].jitter, 0, places=6)
+
+    def test_timestamps_wrap_without_jitter(self) -> None:
+        for n in range(50):
+            self.receive(n, n * 0.02, timestamp=(2**32 - 10 * 160 + n * 160) % 2**32)
+        self.assertAlmostEqual(self.lanes[0].jitter, 0, places=6)
+
+    def test_a_sender_that_sets_its_clock_is_no_jitter(self) -> None:
+        for n in range(100):
+            self.receive(n, n * 0.02, timestamp=n * 160 + (10**6 if n > 45 else 0))
+        self.assertAlmostEqual(self.lanes[0].jitter, 0, places=6)
+
+    def test_another_source_that_goes_on_where_the_last_one_ended_is_no_jitter(self) -> None:
+        self.lanes[0].observe(lambda packet, now: None)
+        self.receive(0, 0)
+        self.receive(1, 0.02)
+        self.receive(2, 0.5, ssrc=0x999)
         self.assertEqual(self.lanes[0].jitter, 0)
 
     def test_sequence_numbers_wrap_without_loss(self) -> None:
