@@ -190,6 +190,34 @@ class SettingUpTests(PageTestCase):
         await self.visitor.post(f"{self.home}/settings/keys/{key.id}/remove")
         self.assertIsNone(await self.services.keys.principal(text))
 
+    async def test_refused_key_is_told_at_its_form_and_no_scope_is_not_all_of_them(self):
+        keys = f"{self.home}/settings/keys"
+        await self.visitor.get(f"{self.home}/settings")
+        page = await self.visitor.post(keys, {"key_name": "n" * 300, "scope": "calls:read"})
+        self.assertEqual(page.status, 422)
+        self.assertIn('id="e-key_name"', page.text)
+        page = await self.visitor.post(keys, {"key_name": "crm"})
+        self.assertEqual(page.status, 422)
+        self.assertIn("what the key may do: tick at least one thing", text_of(page.text))
+        self.assertEqual(await self.services.keys.keys(), [])
+
+    async def test_forms_of_a_page_that_answers_another_form_lead_to_their_own_places(self):
+        await self.visitor.get(f"{self.home}/settings")
+        page = await self.visitor.post(f"{self.home}/settings/keys", {"key_name": "crm", "scope": ["calls:read"]})
+        settings, _, rest = page.text.partition('name="target_call_time"')
+        self.assertEqual(re.findall(r'<form method="post" action="([^"]*)"', settings)[-1], f"{self.home}/settings")
+        self.assertIn('value="30"', rest[:40])  # a number as the form has it before
+        (maria,) = await self.services.people.people()
+        page = await self.visitor.post(f"/people/{maria.id}/link")
+        self.assertIn('<form method="post" action="/people" ', page.text)
+
+    async def test_log_of_changes_speaks_in_words(self):
+        await self.visitor.get(f"{self.home}/numbers")
+        await self.visitor.post(f"{self.home}/numbers", {"number": "12025550123"})
+        for language, noted in (("en", "number added"), ("ru", "номер добавлен")):
+            await self.visitor.get(f"/language/{language}?to=/")
+            self.assertIn(noted, text_of((await self.visitor.get("/audit")).text))
+
     async def test_somebody_is_let_in_by_a_link_and_taken_out(self):
         await self.visitor.get("/people")
         page = await self.visitor.post("/people", {"name": "ivan@shop.example", "role": "analyst", "place": str(self.project.id)})
@@ -299,7 +327,7 @@ class ReadingTests(PageTestCase):
 
     async def test_call_is_explained_in_words_with_its_candidates_and_ladder(self):
         told = text_of((await self.visitor.get(f"{self.home}/calls/good")).text)
-        for words in ("It was answered", "The caller hung up.", "was shown to this visitor alone", "Visit 7.", "lease ended 240 s before", "INVITE · SDP", "Both sides sent sound."):
+        for words in ("It was answered", "The caller hung up.", "was shown to this visitor alone", "Visit 7.", "last had left 4:00 before", "INVITE · SDP", "Both sides sent sound."):
             self.assertIn(words, told)
 
     async def test_call_shows_the_visit_that_it_belongs_to_and_its_text_as_text(self):
@@ -358,7 +386,7 @@ class RoleTests(PageTestCase):
                 status = (await visitor.post(path, fields)).status
                 self.assertEqual(status in (303, 422), "change" in may, (role, path, status))
             await visitor.get(home)
-            status = (await visitor.post(f"{home}/settings/keys", {"key_name": "x"})).status
+            status = (await visitor.post(f"{home}/settings/keys", {"key_name": "x", "scope": "calls:read"})).status
             self.assertEqual(status == 200, "access" in may, (role, status))
             for path in ("/people", "/audit"):
                 self.assertEqual((await visitor.get(path)).status, 403, (role, path))

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import calltrack.web
 from calltrack.errors import InvalidField, NoSuchObject, Sentence, StoreUnavailable
+from calltrack.web.pages import system, telling
 from calltrack.web.pages.wording import Words, _table, phone, preferred
 
 HOME = Path(calltrack.web.__file__).parent
@@ -30,7 +31,7 @@ def said_in_modules():
     from calltrack.access.model import ROLES, SCOPES
     from calltrack.access import passwords as people_passwords
     from calltrack.tracking import accounts
-    from calltrack.web.pages import calls, overview, telling, view
+    from calltrack.web.pages import calls, overview, persons, system, telling, view
 
     for path in sorted((HOME / "pages").glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -41,7 +42,9 @@ def said_in_modules():
                         if isinstance(constant, ast.Constant) and isinstance(constant.value, str):
                             yield constant.value
     yield from view._DONE.values()
-    yield from telling._REASONS.values()
+    yield from (*telling._REASONS.values(), telling._LEFT, telling._LEFT_AT_ONCE)
+    yield from persons._NOTED.values()
+    yield from system.FACTS
     yield from (words for _, words in calls.STATUSES)
     yield from overview._WEEK
     yield from ROLES
@@ -111,6 +114,19 @@ def refused_fields():
             yield from (one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str))
 
 
+def noted():
+    """What calltrack writes into the log of changes."""
+    found = set()
+    for path in (path for path in HOME.parent.rglob("*.py") if "testing" not in path.parts):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call):
+                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                given = node.args[:2] if name == "note" else [one.value for one in node.keywords if one.arg == "what" and name == "AuditEntry"]
+                texts = (one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str))
+                found |= {text for text in texts if re.fullmatch(r"[a-z-]+(\.[a-z-]+)?", text) and text != "nobody"}
+    return found
+
+
 NOT_WORDS = {"both-ways", "caller-silent", "target-silent", "?", "", ":"}  # keys of tables that stand in a call
 
 
@@ -126,6 +142,33 @@ class WordTests(SynchronousTestCase):
         table, names = _table("ru"), set(refused_fields())
         self.assertGreater(len(names), 40)
         self.assertEqual(sorted(name for name in names if name + ":" not in table), [])
+
+    def test_no_field_that_may_be_refused_is_called_by_its_identifier_in_english(self):
+        words = Words("en")
+        for name in refused_fields():
+            self.assertNotRegex(words.refusal(InvalidField(name, "is missing")), "_", name)
+        self.assertEqual(words.refusal(InvalidField("time_zone", "is missing")), "time zone: is missing")
+        names = {f"{name}:" for name in fields_of_forms()}
+        self.assertEqual([key for key in _table("en") if key.endswith(":") and key not in names], [])
+
+    def test_what_the_service_tells_of_itself_is_told_in_words(self):
+        facts = {"version": "9", "uptime": 3671.5, "calls": 2, "media": {"relay": "kernel", "why": "no module", "sessions": 0}}
+        told = [": ".join(pair) for pair in system.in_words(Words("en"), facts)]
+        self.assertEqual(told, ["Version: 9", "Running for, h:min:s: 1:01:12", "Calls at this moment: 2", "Media relay: kernel: no module",
+                                "Calls with sound at this moment: 0"])  # fmt: skip
+
+    def test_everything_that_is_noted_has_words_in_the_log_of_changes(self):
+        from calltrack.web.pages.persons import _NOTED
+
+        self.assertEqual(noted(), set(_NOTED))
+
+    def test_reasons_of_attributions_are_told_in_words(self):
+        russian = Words("ru", "UTC")
+        for reason in ("shared", "lease ended 61 s before", "lease ended 61 s before, its visitor left at once", "lookup failed", "lookup late",
+                       "the history of leases has not been read yet", *telling._REASONS):  # fmt: skip
+            self.assertNotRegex(telling.because(reason, Words("en")), "^Reason|[a-z]_[a-z]", reason)
+            self.assertRegex(telling.because(reason, russian), "^[А-Яc]", reason)
+        self.assertEqual(telling.because("another source's own", Words("en")), "Reason: another source's own")
 
     def test_every_catalogued_refusal_is_russian_from_beginning_to_end(self):
         """But for values, which stand for what was typed: here, a digit each."""

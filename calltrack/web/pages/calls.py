@@ -140,6 +140,7 @@ async def call(view: View) -> bytes:
         visit=await _visit(view, record),
         story=telling.story(record, view.words),
         attribution=telling.attribution(record, view.words),
+        candidates=[(one, telling.because(one.reason, view.words)) for one in record.attribution.candidates],
         verdict=telling.verdict(record, view.words),
         recording=telling.recording(record, view.words, view.link("calls", record.id, "recording"))
         if view.may("recordings:read")

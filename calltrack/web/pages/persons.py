@@ -80,7 +80,7 @@ async def remove(view: View) -> bytes:
 async def audit(view: View) -> bytes:
     entries = await view.services.people.audit(limit=AUDIT_PAGE + 1, before=view.whole("before"))
     following = entries[AUDIT_PAGE - 1].id if len(entries) > AUDIT_PAGE else None
-    return view.render("audit.html", entries=entries[:AUDIT_PAGE], following=following)
+    return view.render("audit.html", entries=entries[:AUDIT_PAGE], noted=_NOTED, following=following)
 
 
 async def me(view: View) -> bytes:
@@ -114,6 +114,34 @@ async def check_password(view: View) -> bytes:
     words = "\n".join(f"✗ {view.say(rule)}" for rule in broken) or (f"✓ {view.say('keeps every rule')}" if value else "")
     return view.json({"ok": not broken if value else None, "words": words})
 
+
+# What the log of changes says -> how people read it.
+_NOTED = {
+    "account.disabled": "password of the SIP account cleared",
+    "account.password-set": "password of the SIP account set",
+    "number.added": "number added",
+    "number.changed": "number changed",
+    "number.removed": "number removed",
+    "project.added": "project added",
+    "project.changed": "project changed",
+    "scenario.added": "scenario added",
+    "scenario.changed": "scenario changed",
+    "scenario.removed": "scenario removed",
+    "target.tested": "test call",
+    "webhook.added": "webhook added",
+    "webhook.removed": "webhook removed",
+    "webhook.replayed": "webhook sent again",
+    "api-key.added": "API key made",
+    "api-key.removed": "API key removed",
+    "person.added": "person let in",
+    "person.granted": "role changed",
+    "person.removed": "person removed",
+    "person.set-up": "first person set up",
+    "link.made": "link made",
+    "log-in": "log-in",
+    "log-in.refused": "log-in refused",
+    "password.changed": "password changed",
+}
 
 ROUTES = (
     Route("GET", "/people", "access:write", people),

@@ -6,20 +6,25 @@ from typing import Any
 
 from calltrack.access.model import SCOPES, published_key
 from calltrack.errors import InvalidField, NoSuchObject, Sentence
+from calltrack.tracking.model import Project
 from calltrack.web.pages.site import Route
 from calltrack.web.pages.view import View
 
 _NUMBERS = ("target_call_time", "max_rate")
+_KEY_FIELDS = {"name": "key_name"}  # of the rules -> of the form
 _FIELDS = ("name", "default_target", "time_zone", "target_call_time", "max_calls", "max_rate")
 
 
 async def settings(view: View) -> bytes:
     assert view.project is not None
-    project = view.project
+    return await _page(view, _stored(view.project), {})
+
+
+def _stored(project: Project) -> dict[str, Any]:
+    """The fields of the form as they stand."""
     values: dict[str, Any] = {name: getattr(project, name) for name in _FIELDS}
-    values |= {"sites": "\n".join(project.sites), "enabled": project.enabled}
     values |= {name: f"{values[name]:g}" for name in _NUMBERS}
-    return await _page(view, values, {})
+    return values | {"sites": "\n".join(project.sites), "enabled": project.enabled}
 
 
 async def _page(view: View, values: dict[str, Any], errors: dict[str, str], new_key: str = "") -> bytes:
@@ -62,11 +67,14 @@ async def save(view: View) -> bytes:
 
 async def add_key(view: View) -> bytes:
     assert view.project is not None
-    _, text = await view.services.keys.add(view.project.id, view.given("key_name"), view.all_given("scope"), view.who.name)
-    project = view.project
-    values: dict[str, Any] = {name: getattr(project, name) for name in _FIELDS}
-    values |= {"sites": "\n".join(project.sites), "enabled": project.enabled}
-    return await _page(view, values, {}, text)
+    scopes = view.all_given("scope")
+    try:
+        if not scopes:  # the rule for keys would take none for all
+            raise InvalidField("scopes", view.say("tick at least one thing that the key may do"))
+        _, text = await view.services.keys.add(view.project.id, view.given("key_name"), scopes, view.who.name)
+    except InvalidField as error:
+        return await _page(view, _stored(view.project), {_KEY_FIELDS.get(error.field, error.field): error.words})
+    return await _page(view, _stored(view.project), {}, text)
 
 
 async def remove_key(view: View) -> bytes:

@@ -8,16 +8,20 @@ from typing import Any
 from calltrack.tracking.model import CallRecord
 from calltrack.web.pages.wording import Words, phone
 
-_ENDED_BEFORE = re.compile(r"lease ended ([0-9.]+) s before")
+_ENDED_BEFORE = re.compile(r"lease ended ([0-9.]+) s before(, its visitor left at once)?")
 _REASONS = {
     "static channel": "The dialled number belongs to this channel alone.",
     "exact lease": "The dialled number was shown to this visitor alone at the moment of the call.",
+    "shared": "The number is shown to many at once, so it stands for no visitor.",
+    "the history of leases has not been read yet": "calltrack had just started and had not read its history yet.",
     "no visit": "No visitor was being shown this number.",
     "never leased": "Nobody was ever shown this number.",
     "no scenario": "The number leads to no scenario, so it stands for no channel.",
     "scenario disabled": "The scenario of this number is switched off.",
     "project disabled": "The project is switched off.",
 }
+_LEFT = "The visitor who was shown this number last had left {time} before."
+_LEFT_AT_ONCE = "The visitor who was shown this number last had left {time} before, at once after coming."
 
 
 def story(record: CallRecord, words: Words) -> list[str]:
@@ -57,20 +61,21 @@ def story(record: CallRecord, words: Words) -> list[str]:
 
 def attribution(record: CallRecord, words: Words) -> list[str]:
     """Why the call belongs to what it belongs to."""
-    found, say = record.attribution, words.say
-    lines = []
-    if found.visit is not None:
-        lines.append(say("Visit {number}.", number=found.visit))
-    ended = _ENDED_BEFORE.fullmatch(found.reason)
-    if found.reason in _REASONS:
-        lines.append(say(_REASONS[found.reason]))
-    elif ended:
-        lines.append(say("The visitor who was shown this number last had left {time} before.", time=words.duration(float(ended[1]))))
-    elif found.reason.startswith("lookup failed"):
-        lines.append(say("The call had to ring before its channel could be looked up ({reason}).", reason=found.reason))
-    elif found.reason:
-        lines.append(say("Reason: {reason}", reason=found.reason))
-    return lines
+    found = record.attribution
+    lines = [words.say("Visit {number}.", number=found.visit)] if found.visit is not None else []
+    return [*lines, because(found.reason, words)] if found.reason else lines
+
+
+def because(reason: str, words: Words) -> str:
+    """The reason of an attribution, or of a candidate for one, as a sentence."""
+    ended, say = _ENDED_BEFORE.fullmatch(reason), words.say
+    if reason in _REASONS:
+        return say(_REASONS[reason])
+    if ended:
+        return say(_LEFT_AT_ONCE if ended[2] else _LEFT, time=words.duration(float(ended[1])))
+    if reason.startswith("lookup "):
+        return say("The call had to ring before its channel could be looked up ({reason}).", reason=reason)
+    return say("Reason: {reason}", reason=reason)
 
 
 def verdict(record: CallRecord, words: Words) -> str:
