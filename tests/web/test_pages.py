@@ -179,6 +179,14 @@ class SettingUpTests(PageTestCase):
             self.assertEqual(answer.status, 422)
             self.assertIn(f'id="e-{field}"', answer.text)
 
+    async def test_what_was_typed_comes_back_as_it_was_typed(self):
+        await self.visitor.get(f"{self.home}/settings")
+        typed = {"name": "Len\u202eses", "sites": "https://a.example\u2066", "time_zone": "UTC", "target_call_time": "1"}
+        page = await self.visitor.post(f"{self.home}/settings", typed)
+        self.assertEqual(page.status, 422)
+        self.assertIn('value="Len\u202eses"', page.text)
+        self.assertIn("https://a.example\u2066</textarea>", page.text)
+
     async def test_key_is_made_shown_once_and_removed(self):
         await self.visitor.get(f"{self.home}/settings")
         page = await self.visitor.post(f"{self.home}/settings/keys", {"key_name": "crm", "scope": ["calls:read"]})

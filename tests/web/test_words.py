@@ -5,12 +5,13 @@ import re
 from importlib import resources
 from pathlib import Path
 
+from markupsafe import Markup
 from twisted.trial.unittest import SynchronousTestCase
 
 import calltrack.web
 from calltrack.errors import InvalidField, NoSuchObject, Sentence, StoreUnavailable
 from calltrack.web.pages import system, telling
-from calltrack.web.pages.wording import Words, _table, phone, preferred
+from calltrack.web.pages.wording import Words, _table, phone, preferred, seen
 
 HOME = Path(calltrack.web.__file__).parent
 _CALLED = re.compile(r'(?<![\w.])(_|n)\((?:\w+, )?"((?:[^"\\]|\\.)*)"')
@@ -217,6 +218,11 @@ class WordTests(SynchronousTestCase):
         self.assertEqual(phone("74951234567"), "+7 495 123-45-67")
         for text in ("<script>", "", "12", "\u0663" * 9):
             self.assertEqual(phone(text), text)
+
+    def test_what_nobody_sees_in_a_text_is_written_out(self):
+        self.assertEqual(seen("a\u202eb\x00\u2066\ufeff"), "a\\u202eb\\u0000\\u2066\\ufeff")
+        for text in ("Очки, 眼鏡 نظارات\u200e 👨\u200d👩\n\t", Markup("\u202e"), 7, None):
+            self.assertIs(seen(text), text) if not isinstance(text, str) else self.assertEqual(seen(text), text)
 
     def test_words_are_files_of_the_package(self):
         names = {file.name for file in resources.files("calltrack.web").joinpath("words").iterdir()}

@@ -11,6 +11,7 @@ from calltrack.tracking.search import CallQuery, CallTally, DayTally
 from calltrack.web.pages.site import Route
 from calltrack.web.pages.spans import Days, asked
 from calltrack.web.pages.view import View
+from calltrack.web.pages.wording import seen
 
 SOURCES = 7  # with a colour of their own; the rest are one
 _EPOCH = date(1970, 1, 1)
@@ -104,7 +105,7 @@ def _stack(view: View, span: Days, tally: CallTally, order: list[str]) -> dict[s
     for day in tally.days:
         values[day.source if day.source in own else "…"][day.day - days[0]] += day.calls
     names = {"": view.say("no source"), "…": view.say("others")}
-    series = [{"name": names.get(source, source), "values": counts} for source, counts in values.items()]
+    series = [{"name": seen(names.get(source, source)), "values": counts} for source, counts in values.items()]
     return {"days": [day * 86400 for day in days], "series": series}
 
 

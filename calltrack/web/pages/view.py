@@ -16,13 +16,14 @@ from calltrack import __version__
 from calltrack.access.model import Person, Principal, Session
 from calltrack.errors import InvalidField
 from calltrack.tracking.model import Project
-from calltrack.web.pages.wording import LANGUAGES, Words, phone
+from calltrack.web.pages.wording import LANGUAGES, Words, phone, seen
 from calltrack.web.services import Services
 
 templates = jinja2.Environment(
     loader=jinja2.PackageLoader("calltrack.web", "templates"),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
+    finalize=seen,  # but for what goes back as it was typed, which templates escape by `forceescape`
     trim_blocks=True,
     lstrip_blocks=True,
 )

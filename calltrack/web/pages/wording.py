@@ -6,11 +6,14 @@ Templates and modules say things in English; `words/ru.json` has the rest. A key
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime, timezone
 from functools import cache
 from importlib import resources
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from markupsafe import Markup
 
 from calltrack.errors import CalltrackError, InvalidField, Sentence, StoreUnavailable, filled
 
@@ -109,6 +112,17 @@ def preferred(accepted: str) -> str:
         if language in LANGUAGES:
             return language
     return "en"
+
+
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060\u2066-\u2069\ufeff]")
+
+
+def seen(value: Any) -> Any:
+    """Text of strangers with what nobody sees written out, as ``\\u202e``: the order of what is read is not theirs to
+    turn, and two names that differ look different. Markup of ours, and what is no text, stays as it is."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
 
 
 def phone(digits: str) -> str:
