@@ -17,7 +17,9 @@ WATCHERS = 200  # streams at once
 
 
 async def live(view: View) -> bytes:
-    return view.render("live.html", rows=_rows(view, await _look(view)))
+    assert view.project is not None
+    numbers = await view.services.catalog.numbers(view.project.id)
+    return view.render("live.html", rows=_rows(view, await _look(view)), numbers=numbers)
 
 
 async def stream(view: View) -> bytes:

@@ -15,6 +15,9 @@ document.getElementById("theme").addEventListener("click", () => {
 document.addEventListener("click", (event) => {
   for (const open of document.querySelectorAll("details.drop[open]")) if (!open.contains(event.target)) open.open = false;
 });
+document.addEventListener("focusin", (event) => {
+  for (const open of document.querySelectorAll("details.drop[open]")) if (!open.contains(event.target)) open.open = false;
+});
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
   for (const open of document.querySelectorAll("details.drop[open]")) { open.open = false; open.querySelector("summary").focus(); }
@@ -22,6 +25,10 @@ document.addEventListener("keydown", (event) => {
 
 const current = document.querySelector(".menu [aria-current]");
 if (current) current.parentElement.scrollLeft = current.offsetLeft - 40;
+
+// A form that was refused: on to the first field that is wrong.
+const wrong = document.querySelector("main [aria-invalid=true]");
+if (wrong) wrong.focus();
 
 // A guess at the time zone, where none is given yet.
 for (const input of document.querySelectorAll("input[data-zone]")) {
@@ -42,16 +49,17 @@ for (const input of document.querySelectorAll("[data-check]")) {
     const said = await answer.json();
     told.textContent = said.words;
     told.className = "check" + (said.ok === null ? "" : said.ok ? " good" : " bad");
+    input.setAttribute("aria-invalid", String(said.ok === false));
   }
 }
 
 // <input data-mask-of="ID">: a number shown by a mask, where X stands for a digit.
 for (const shown of document.querySelectorAll("[data-mask-of]")) {
-  const input = document.getElementById(shown.dataset.maskOf);
+  const input = document.getElementById(shown.dataset.maskOf), plain = shown.textContent;
   const draw = () => {
     const digits = shown.dataset.digits, mask = input.value || "";
     const places = (mask.match(/X/g) || []).length;
-    if (!places) { shown.textContent = mask || "+" + digits; return; }
+    if (!places) { shown.textContent = mask || plain; return; }
     let rest = digits.slice(-places).padStart(places, "0"), text = "";
     for (const char of mask) { if (char === "X") { text += rest[0]; rest = rest.slice(1); } else text += char; }
     shown.textContent = text;
