@@ -294,10 +294,12 @@ class ILocationStore(Interface):
     change is written again a second later until it is taken. When `list` fails at the start it is asked again, and devices get 503
     until it has answered."""
 
-    def write(saved: list, removed: list):
+    def write(saved: list, removed: list, events=()):
         """Insert or replace the `Binding`s `saved` by project and id, delete those whose `(project, id)` stands
-        in `removed`; all or none. No binding stands in both; deleting what is gone is allowed.
-        Fires with None when that is durable: only then is a REGISTER answered. Fails with StoreUnavailable."""
+        in `removed`, and add `events`, which tell of that, to the log of events; all or none. A store that is not in one
+        transaction with the log appends to it first (`IEventStore.append`) and changes bindings when that is durable: a write
+        that fails is repeated, and the log takes an event once. No binding stands in both lists; deleting what is gone is allowed.
+        Fires with None when all is durable: only then is a REGISTER answered. Fails with StoreUnavailable."""
 
     def list(project: int | None = None):
         """Fires with the bindings of a project, or all, by project, then by time of registration and id;

@@ -174,7 +174,6 @@ class CalltrackService(Service):
             bulletin = Bulletin(f"{spool}/trunks.json", reactor, self.trunk_facts)
             self.standing.observers.append(bulletin.renew)
             self.registrations.observers.append(bulletin.renew)
-        self.registrar.observers.append(self.events.account_news)
         self.standing.observers.append(self.events.peer_news)
         self.services = front.make_services(
             settings,

@@ -27,7 +27,7 @@ from calltrack.events.model import (
     VisitStarted,
 )
 from calltrack.tracking import model
-from calltrack.tracking.bindings import AccountEvent
+from calltrack.tracking.bindings import Binding
 from calltrack.tracking.model import CallRecord, Lease, Visit
 
 
@@ -99,12 +99,14 @@ def _ended(record: CallRecord, ended: int, common: dict[str, Any]) -> CallEnded:
     )
 
 
-def of_account(news: AccountEvent, event_id: str) -> Event:
-    """A device's coming or going. `event_id`: unique, from the caller."""
-    fields = {name: getattr(news, name) for name in ("at", "project", "user", "contact", "device", "source", "transport")}
-    if news.type == "account.registered":
-        return AccountRegistered(id=event_id, **fields)
-    return AccountUnregistered(id=event_id, reason=news.reason, **fields)
+def of_binding(binding: Binding, user: str, at: int, reason: str = "") -> Event:
+    """A device's coming, or its going with the `reason` why: each binding does either once. `user`: of its account; `at`:
+    milliseconds since the Unix epoch."""
+    name = f"binding:{binding.project}:{binding.id}"
+    fields = {what: getattr(binding, what) for what in ("project", "contact", "device", "source", "transport")}
+    if reason:
+        return AccountUnregistered(id=name + ".unregistered", at=at, user=user, reason=reason, **fields)
+    return AccountRegistered(id=name + ".registered", at=at, user=user, **fields)
 
 
 def of_peer(news: Any, event_id: str) -> Event:

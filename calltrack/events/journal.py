@@ -1,4 +1,4 @@
-"""The way into the log for events that come with no record of their own, such as a device's coming and going.
+"""The way into the log for events that come with no record of their own, such as a trunk's ceasing to answer.
 
 Many a transaction; what the store does not take is kept, within bounds, and tried again. Knows `IEventStore`.
 """

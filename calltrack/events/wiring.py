@@ -13,7 +13,7 @@ from twisted.internet import defer
 from twisted.logger import Logger
 
 from calltrack.errors import NoSuchObject, StoreUnavailable
-from calltrack.events.derived import of_account, of_peer, of_pool
+from calltrack.events.derived import of_peer, of_pool
 from calltrack.events.feed import Feed
 from calltrack.events.journal import Journal
 from calltrack.events.model import Event
@@ -24,7 +24,6 @@ from calltrack.events.posting import Poster
 from calltrack.events.sinks import make_sink
 from calltrack.interfaces import IVisitStore
 from calltrack.timers import Timers
-from calltrack.tracking.bindings import AccountEvent
 
 log = Logger()
 
@@ -67,10 +66,6 @@ class Events:
     def publish(self, event: Event) -> None:
         """Tell of something that comes with no record of its own. Never waits and never raises."""
         self.journal.publish(event)
-
-    def account_news(self, news: AccountEvent) -> None:
-        """An observer for the registrar."""
-        self.publish(of_account(news, new_event_id(news.type)))
 
     def peer_news(self, news: Any) -> None:
         """An observer for the pings."""

@@ -13,6 +13,6 @@ class Context(NamedTuple):
     reactor: Any  # the reactor: IReactorTime, IReactorTCP, IReactorUDP; its clock is monotonic
     wall_ms: Callable[[], int]  # milliseconds since the Unix epoch, UTC
     catalog: ICatalogStore  # projects, numbers, scenarios of `[storage] url`
-    events: IEventStore  # the log of events: a record store adds there what its records give rise to
+    events: IEventStore  # the log of events: stores of records and bindings add there what those give rise to
     scenarios: IScenarioSource  # the source that calltrack makes of the catalog, to fall back on
     media: Any = None  # the `[media]` settings; of relays

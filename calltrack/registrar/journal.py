@@ -1,7 +1,7 @@
 """Bring changes of bindings into the store: many REGISTERs a transaction, each answered when it is durable.
 
-While a transaction runs, what comes in meanwhile waits for the next one. What the store did not take is kept and
-tried again, so that store and memory agree in the end. Knows `ILocationStore`; no SIP.
+Events that tell of the changes go with them. While a transaction runs, what comes in meanwhile waits for the next one. What the
+store did not take is kept and tried again, so that store and memory agree in the end. Knows `ILocationStore`; no SIP.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from calltrack.errors import StoreUnavailable
+from calltrack.events.model import Event
 from calltrack.interfaces import ILocationStore
 from calltrack.timers import Timers
 from calltrack.tracking.bindings import Binding
@@ -20,6 +21,7 @@ from calltrack.tracking.bindings import Binding
 log = Logger()
 
 RETRY = 1.0  # seconds after which the store is tried again
+MOST_EVENTS = 10_000  # that wait; older ones go first when the store is away for long
 
 Done = Callable[[bool], None]
 
@@ -31,15 +33,26 @@ class Journal:
         self._store = store
         self._timers = timers
         self._changes: dict[tuple[int, int], Binding | None] = {}  # None: it is removed
+        self._events: list[Event] = []
+        self._lost = 0  # events
         self._waiting: list[Done] = []
         self._writing = False
         self._away = False
         self._stopped: Deferred[None] | None = None
 
-    def write(self, saved: Iterable[Binding], removed: Iterable[Binding], done: Done | None = None) -> None:
-        """`done(durable)` is called when the change is in the store, or could not be written for now."""
+    def write(
+        self,
+        saved: Iterable[Binding],
+        removed: Iterable[Binding],
+        events: Iterable[Event] = (),
+        done: Done | None = None,
+    ) -> None:
+        """`events` tell of the change. `done(durable)` is called when all that is in the store, or could not be written for
+        now."""
         self._changes.update(((binding.project, binding.id), None) for binding in removed)
         self._changes.update(((binding.project, binding.id), binding) for binding in saved)
+        self._events.extend(events)
+        self._keep_within_bounds()
         if done is not None:
             self._waiting.append(done)
         self._flush(None)
@@ -57,11 +70,12 @@ class Journal:
             return
         self._writing = True
         changes, self._changes = self._changes, {}
+        events, self._events = self._events, []
         waiting, self._waiting = self._waiting, []
         saved = [binding for binding in changes.values() if binding is not None]
         removed = [key for key, binding in changes.items() if binding is None]
-        writing = maybeDeferred(self._store.write, saved, removed)
-        writing.addCallbacks(self._written, self._refused, callbackArgs=(waiting,), errbackArgs=(changes, waiting))
+        writing = maybeDeferred(self._store.write, saved, removed, events)
+        writing.addCallbacks(self._written, self._refused, callbackArgs=(waiting,), errbackArgs=(changes, events, waiting))
         writing.addErrback(lambda bug: log.failure("answering after a write failed", failure=bug))
 
     def _written(self, _: None, waiting: list[Done]) -> None:
@@ -69,11 +83,12 @@ class Journal:
         if self._away:
             self._away = False
             log.info("bindings can be stored again")
+        self._lost = 0
         self._settle(waiting, True)
         self._flush(None)
         self._perhaps_stopped()
 
-    def _refused(self, failure: Failure, changes: dict, waiting: list[Done]) -> None:
+    def _refused(self, failure: Failure, changes: dict, events: list[Event], waiting: list[Done]) -> None:
         self._writing = False
         if not self._away:
             self._away = True
@@ -82,9 +97,19 @@ class Journal:
             else:
                 log.failure("bindings cannot be stored, devices are asked to come again", failure=failure)
         self._changes = {**changes, **self._changes}
+        self._events = events + self._events
+        self._keep_within_bounds()
         self._timers.after(RETRY, self._flush)
         self._settle(waiting, False)
         self._perhaps_stopped(given_up=True)
+
+    def _keep_within_bounds(self) -> None:
+        beyond = len(self._events) - MOST_EVENTS
+        if beyond > 0:
+            del self._events[:beyond]
+            if not self._lost:
+                log.critical("{count} events of devices wait for the store already: the oldest ones are lost", count=MOST_EVENTS)
+            self._lost += beyond
 
     def _settle(self, waiting: list[Done], durable: bool) -> None:
         for done in waiting:

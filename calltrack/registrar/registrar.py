@@ -9,13 +9,15 @@ from __future__ import annotations
 import random
 from collections import Counter
 from email.utils import formatdate
-from typing import Any, Callable
+from typing import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from calltrack.errors import MalformedMessage, SIPError, StoreUnavailable, TransportFailure
+from calltrack.events.derived import of_binding
+from calltrack.events.model import Event
 from calltrack.interfaces import IAccountStore, ILocationStore
 from calltrack.registrar.directory import Directory
 from calltrack.registrar.guard import Guard, is_public
@@ -36,7 +38,7 @@ from calltrack.sip.message import Request
 from calltrack.sip.transactions import ServerTransaction
 from calltrack.sip.uri import parse_uri
 from calltrack.timers import Timers
-from calltrack.tracking.bindings import AccountEvent, Binding
+from calltrack.tracking.bindings import Binding
 
 log = Logger()
 
@@ -47,10 +49,8 @@ RESTORE_AGAIN = 1.0  # seconds after which the store is asked again for the bind
 
 class Registrar:
     """`wall`: seconds since the Unix epoch; everything else is timed by `timers`. `secret` signs nonces.
-    `trusted(host)`: whether a source is a trunk, which is never shut out.
-
-    `observers` are called with each `AccountEvent`; what they raise is logged.
-    """
+    `trusted(host)`: whether a source is a trunk, which is never shut out. Devices that come and go are told in the log of
+    events, by the store of their bindings and with them."""
 
     def __init__(
         self,
@@ -68,7 +68,6 @@ class Registrar:
         self.settings = settings
         self.domain = domain
         self.counters: Counter[str] = Counter()
-        self.observers: list[Callable[[AccountEvent], Any]] = []
         self.directory = Directory(accounts, timers, domain, self._drop_disabled)
         self.locations = Locations(timers, self._expired)
         self.guard = Guard(timers.now, trusted)
@@ -127,9 +126,7 @@ class Registrar:
             else:
                 self._hold(binding, left)
         self._restored = True
-        self._journal.write((), [binding for binding, _ in gone])
-        for binding, reason in gone:
-            self._tell("account.unregistered", binding, reason)
+        self._journal.write((), [binding for binding, _ in gone], [self._news(*one) for one in gone])
         self._drop_disabled()
         if bindings:
             log.info("{count} devices are registered from an earlier run", count=len(self.locations))
@@ -228,13 +225,11 @@ class Registrar:
         def done(durable: bool) -> None:
             self._answer(transaction, account.project, registration.outbound, durable)
 
-        for binding in change.came:
-            self._tell("account.registered", binding)
-        for binding in change.left:
-            self._tell("account.unregistered", binding, "logged out")
         if change.saved or change.removed:
             self.counters["registrations"] += 1
-            self._journal.write(change.saved, change.removed, done)
+            events = [self._news(binding) for binding in change.came]
+            events += [self._news(binding, "logged out") for binding in change.left]
+            self._journal.write(change.saved, change.removed, events, done)
         else:
             done(True)
 
@@ -287,35 +282,21 @@ class Registrar:
             self._gone(bindings, reason)
 
     def _gone(self, bindings: list[Binding], reason: str) -> None:
-        self._journal.write((), bindings)
-        for binding in bindings:
-            self._tell("account.unregistered", binding, reason)
+        self._journal.write((), bindings, [self._news(binding, reason) for binding in bindings])
 
-    def _tell(self, kind: Any, binding: Binding, reason: str = "") -> None:
+    def _news(self, binding: Binding, reason: str = "") -> Event:
+        """The event of a device's coming, or of its going with the `reason`; counted and logged."""
         account = self.directory.account_of(binding.project)
-        event = AccountEvent(
-            type=kind,
-            at=round(self._wall() * 1000),
-            project=binding.project,
-            user=account.user if account is not None else "",
-            contact=binding.contact,
-            device=binding.device,
-            source=binding.source,
-            transport=binding.transport,
-            reason=reason,
-        )
-        self.counters[kind] += 1
+        event = of_binding(binding, account.user if account is not None else "", round(self._wall() * 1000), reason)
+        self.counters[event.type] += 1
         log.info(
             "{event.type} {event.user} of project {event.project}: {device} from {event.source} by {event.transport}"
-            " {event.reason}",
+            " {reason}",
             event=event,
-            device=event.device or "a device without a name",
+            device=binding.device or "a device without a name",
+            reason=reason,
         )
-        for observer in self.observers:
-            try:
-                observer(event)
-            except Exception:
-                log.failure("telling {observer} about {kind} failed", observer=observer, kind=kind)
+        return event
 
     # For calls
 

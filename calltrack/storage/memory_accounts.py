@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
 from twisted.internet.defer import Deferred, execute, succeed
 from zope.interface import implementer
 
 from calltrack.errors import InvalidField, NoSuchObject, Sentence
-from calltrack.interfaces import IAccountStore, ICatalogStore, ILocationStore
+from calltrack.events.model import Event
+from calltrack.interfaces import IAccountStore, ICatalogStore, IEventStore, ILocationStore
 from calltrack.tracking.accounts import Account
 from calltrack.tracking.bindings import Binding
 
@@ -55,16 +58,20 @@ class MemoryAccounts:
 
 @implementer(ILocationStore)
 class MemoryLocations:
-    """Contact bindings in a dict."""
+    """Contact bindings in a dict; the events that tell of them go into the log, if there is one, before them."""
 
-    def __init__(self) -> None:
+    def __init__(self, events: IEventStore | None = None) -> None:
         self._bindings: dict[tuple[int, int], Binding] = {}
+        self._events = events
 
-    def write(self, saved: list[Binding], removed: list[tuple[int, int]]) -> Deferred[None]:
+    def write(self, saved: list[Binding], removed: list[tuple[int, int]], events: Sequence[Event] = ()) -> Deferred[None]:
+        told = self._events.append(events) if events and self._events is not None else succeed(None)
+        return told.addCallback(self._write, saved, removed)
+
+    def _write(self, _: None, saved: list[Binding], removed: list[tuple[int, int]]) -> None:
         for key in removed:
             self._bindings.pop(key, None)
         self._bindings.update(((binding.project, binding.id), binding) for binding in saved)
-        return succeed(None)
 
     def list(self, project: int | None = None) -> Deferred[list[Binding]]:
         found = [binding for binding in self._bindings.values() if project in (None, binding.project)]

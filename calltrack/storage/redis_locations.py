@@ -3,13 +3,13 @@
     calltrack:bindings:PROJECT   hash: id of a binding -> its JSON
     calltrack:projects           set: projects that have bindings
 
-A write is one script, so it happens as a whole or not at all. What "durable" means is Redis' own setting (appendonly). Knows Redis;
-no SIP.
+A write is one script, so it happens as a whole or not at all. What "durable" means is Redis' own setting (appendonly). Events that
+tell of bindings are in the log, which is not in Redis, before the bindings are written. Knows Redis; no SIP.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Sequence
 
 import msgspec
 from twisted.application.service import Service
@@ -19,7 +19,8 @@ from zope.interface import implementer
 
 from calltrack import __version__
 from calltrack.errors import Sentence, StoreUnavailable
-from calltrack.interfaces import IBackend, IHealth, ILocationStore
+from calltrack.events.model import Event
+from calltrack.interfaces import IBackend, IEventStore, IHealth, ILocationStore
 from calltrack.redis_link import RedisLink, RedisSettings
 from calltrack.tracking.bindings import Binding
 
@@ -60,12 +61,13 @@ _decode = msgspec.json.Decoder(Binding).decode
 class RedisLocations(Service):
     """See ILocationStore."""
 
-    def __init__(self, reactor: Any, settings: RedisSettings) -> None:
+    def __init__(self, reactor: Any, settings: RedisSettings, events: IEventStore) -> None:
         self._link = RedisLink(reactor, settings)
         self._prefix = settings.prefix
+        self._events = events
 
-    def write(self, saved: list[Binding], removed: list[tuple[int, int]]) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._write(saved, removed))
+    def write(self, saved: list[Binding], removed: list[tuple[int, int]], events: Sequence[Event] = ()) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._write(saved, removed, events))
 
     def list(self, project: int | None = None) -> Deferred[list[Binding]]:
         return Deferred.fromCoroutine(self._list(project))
@@ -80,7 +82,9 @@ class RedisLocations(Service):
         super().stopService()
         return Deferred.fromCoroutine(self._link.close())
 
-    async def _write(self, saved: list[Binding], removed: list[tuple[int, int]]) -> None:
+    async def _write(self, saved: list[Binding], removed: list[tuple[int, int]], events: Sequence[Event]) -> None:
+        if events:
+            await self._events.append(events)
         words: list[Any] = [len(saved)]
         for binding in saved:
             words += (binding.project, binding.id, msgspec.json.encode(binding))
@@ -117,7 +121,7 @@ class _RedisLocationsBackend:
     settings = RedisSettings
 
     def make(self, context: Context, settings: RedisSettings) -> RedisLocations:
-        return RedisLocations(context.reactor, settings)
+        return RedisLocations(context.reactor, settings, context.events)
 
 
 BACKEND = _RedisLocationsBackend()

@@ -1,16 +1,19 @@
-"""SIP accounts and contact bindings in SQLite. Knows the tables; not where their values come from."""
+"""SIP accounts, and contact bindings with what they give rise to, in SQLite. Knows the tables; not where their values come from."""
 
 from __future__ import annotations
 
 import sqlite3
+from typing import Sequence
 
 import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from calltrack.errors import InvalidField, NoSuchObject, Sentence
+from calltrack.events.model import Event
 from calltrack.interfaces import IAccountStore, ILocationStore
 from calltrack.storage.sqlite import Database
+from calltrack.storage.sqlite_events import SQLiteEvents, append_events
 from calltrack.tracking.accounts import Account
 from calltrack.tracking.bindings import Binding
 
@@ -42,13 +45,15 @@ class SQLiteAccounts:
 
 @implementer(ILocationStore)
 class SQLiteLocations:
-    """Contact bindings in `database`."""
+    """Contact bindings in `database`; the events that tell of them go into its log with them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, events: SQLiteEvents | None = None) -> None:
         self._database = database
+        self._events = events or SQLiteEvents(database)
 
-    def write(self, saved: list[Binding], removed: list[tuple[int, int]]) -> Deferred[None]:
-        return self._database.write(_write, saved, removed)
+    def write(self, saved: list[Binding], removed: list[tuple[int, int]], events: Sequence[Event] = ()) -> Deferred[None]:
+        written = self._database.write(_write, saved, removed, events)
+        return written.addCallback(self._events.appended) if events else written
 
     def list(self, project: int | None = None) -> Deferred[list[Binding]]:
         return self._database.read(_list, project)
@@ -93,12 +98,15 @@ def _account(row: tuple) -> Account:
     return Account(**dict(zip(Account.__struct_fields__, row)))
 
 
-def _write(cursor: sqlite3.Cursor, saved: list[Binding], removed: list[tuple[int, int]]) -> None:
+def _write(
+    cursor: sqlite3.Cursor, saved: list[Binding], removed: list[tuple[int, int]], events: Sequence[Event]
+) -> None:
     cursor.executemany("DELETE FROM binding WHERE project = ? AND id = ?", removed)
     cursor.executemany(
         "INSERT INTO binding VALUES (?, ?, ?) ON CONFLICT (project, id) DO UPDATE SET value = excluded.value",
         [(binding.project, binding.id, _encoder.encode(binding).decode()) for binding in saved],
     )
+    append_events(cursor, events)
 
 
 def _list(cursor: sqlite3.Cursor, project: int | None) -> list[Binding]:

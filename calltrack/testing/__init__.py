@@ -12,7 +12,7 @@ Contracts are mixins for trial's TestCase: derive from one, write the one method
 
     media_contract.MediaRelayContract         make_relay, pass_time      IMediaRelay, IMediaSession
     media_tap_contract.TapContract            make_relay, pass_time      IMediaSession.tap
-    account_contract.LocationStoreContract    make_locations             ILocationStore
+    account_contract.LocationStoreContract    make_locations, log        ILocationStore
     account_contract.AccountStoreContract     make_accounts              IAccountStore
     scenario_contract.ScenarioSourceContract  make_source                IScenarioSource
     store_contract.CallRecordStoreContract    make_records               ICallRecordStore

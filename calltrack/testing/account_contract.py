@@ -2,7 +2,8 @@
 
     class PostgresLocationsTests(LocationStoreContract, TestCase):
         async def make_locations(self):
-            return PostgresLocations(...)
+            self.log = log_in_memory()
+            return PostgresLocations(..., self.log)
 
 Each test asks for a fresh, empty store. Knows the interfaces only.
 """
@@ -15,7 +16,8 @@ from msgspec.structs import replace
 from zope.interface.verify import verifyObject
 
 from calltrack.errors import InvalidField, NoSuchObject
-from calltrack.interfaces import IAccountStore, ILocationStore
+from calltrack.events.derived import of_binding
+from calltrack.interfaces import IAccountStore, IEventStore, ILocationStore
 from calltrack.tracking.accounts import Account
 from calltrack.tracking.bindings import Binding
 
@@ -104,7 +106,10 @@ class AccountStoreContract:
 
 
 class LocationStoreContract:
-    """`ILocationStore`. A test case derives from this and has `make_locations`."""
+    """`ILocationStore`. A test case derives from this and has `make_locations`, which sets `log`: the log of events that
+    the store was given, empty."""
+
+    log: IEventStore
 
     async def make_locations(self) -> ILocationStore:
         raise NotImplementedError("a fresh, empty store")
@@ -163,6 +168,36 @@ class LocationStoreContract:
         await store.forget(project=1)
         await store.forget(project=7)
         self.assertEqual([b.id for b in await store.list()], [3])
+
+    async def told(self) -> list[str]:
+        """The ids of the events in the log, in order."""
+        _, found = await self.log.read(0)
+        return [one.event.id for one in found]
+
+    async def test_events_are_in_the_log_when_the_bindings_they_tell_of_are_written(self) -> None:
+        store = await self.make_locations()
+        one, other = binding(1, 1), binding(2, 7)
+        await store.write(saved=[one, other], removed=[], events=[of_binding(one, "u", 5), of_binding(other, "v", 6)])
+        self.assertEqual(await self.told(), ["binding:1:1.registered", "binding:2:7.registered"])
+        await store.write(saved=[], removed=[(1, 1)], events=[of_binding(one, "u", 8, "expired")])
+        self.assertEqual((await self.told())[2:], ["binding:1:1.unregistered"])
+        self.assertEqual([b.id for b in await store.list()], [7])
+
+    async def test_write_that_is_repeated_tells_nothing_again(self) -> None:
+        store = await self.make_locations()
+        for _ in range(2):
+            await store.write(saved=[binding(1, 1)], removed=[], events=[of_binding(binding(1, 1), "u", 5)])
+        self.assertEqual((len(await self.told()), len(await store.list())), (1, 1))
+
+    async def test_write_whose_event_the_log_does_not_take_changes_nothing(self) -> None:
+        store = await self.make_locations()
+        await store.write(saved=[binding(1, 1)], removed=[], events=[])
+        untold = of_binding(binding(1, 2), "\ud800", 5)  # no text: it cannot be encoded
+        told = of_binding(binding(1, 3), "u", 5)
+        await self.assertFailure(
+            store.write(saved=[binding(1, 2), binding(1, 3)], removed=[(1, 1)], events=[told, untold]), UnicodeEncodeError
+        )
+        self.assertEqual(([b.id for b in await store.list()], await self.told()), ([1], []))
 
     async def test_thousand_bindings_in_one_write(self) -> None:
         store = await self.make_locations()

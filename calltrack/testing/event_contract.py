@@ -11,11 +11,18 @@ from zope.interface.verify import verifyObject
 from calltrack.errors import NoSuchObject
 from calltrack.events.model import Event, Logged, TrunkDown, TrunkUp
 from calltrack.interfaces import IEventSink, IEventStore
+from calltrack.storage.memory_database import MemoryDatabase
+from calltrack.storage.sqlite_events import SQLiteEvents
 
 
 def trunk_event(event_id: str, at: int = 1_795_457_000_000, **fields: Any) -> Event:
     """A plausible event."""
     return TrunkUp(id=event_id, at=at, trunk="provider", **fields)
+
+
+def log_in_memory() -> IEventStore:
+    """An empty log of events, for stores that write to one."""
+    return SQLiteEvents(MemoryDatabase())
 
 
 class EventStoreContract:

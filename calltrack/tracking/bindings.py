@@ -1,11 +1,11 @@
-"""A device that is logged in to a project's SIP account, and the news of its coming and going.
+"""A device that is logged in to a project's SIP account.
 
 Values only, JSON-serialisable by msgspec. Knows no SIP messages, no stores, no clock.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -53,21 +53,6 @@ class PublishedBinding(msgspec.Struct, frozen=True, kw_only=True):
     q: float
     path: tuple[str, ...]
     instance: str
-
-
-class AccountEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """A device has logged in to an account or is gone from it. A refresh is no event."""
-
-    type: Literal["account.registered", "account.unregistered"]
-    at: int  # milliseconds since the Unix epoch
-    project: int
-    user: str
-    contact: str
-    device: str  # what its User-Agent says
-    source: str  # address and port it registered from
-    transport: str
-    reason: str = ""  # of account.unregistered: "expired", "logged out", "connection closed" ...
-    version: int = 1  # of this layout
 
 
 def published_binding(user: str, binding: Binding, now: float) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from calltrack.calls.standing import PeerEvent
-from calltrack.events.derived import of_account, of_call, of_peer, of_pool
+from calltrack.events.derived import of_binding, of_call, of_peer, of_pool
 from calltrack.events.model import TYPES, UnknownEvent, decode, encode
+from calltrack.testing.account_contract import binding
 from calltrack.testing.store_contract import call_record
-from calltrack.tracking.bindings import AccountEvent
 from calltrack.tracking.model import Attribution, MediaFigures, NumberAlert, PoolExhausted, StreamFigures
 
 ANSWERED = call_record(
@@ -101,14 +101,13 @@ class DerivedTests(SynchronousTestCase):
         self.assertEqual({event.subject for event in of_call(ANSWERED)}, {"a"})
 
     def test_device_that_comes_and_goes(self):
-        news = AccountEvent(
-            type="account.registered", at=5, project=1, user="u", contact="sip:u@h", device="Phone", source="192.0.2.1:5",
-            transport="udp",
-        )  # fmt: skip
-        event = of_account(news, "x")
-        self.assertEqual((event.type, event.id, event.project, event.user), ("account.registered", "x", 1, "u"))
-        gone = of_account(replace(news, type="account.unregistered", reason="expired"), "y")
-        self.assertEqual((gone.type, gone.reason), ("account.unregistered", "expired"))
+        device = binding(1, 7, device="Phone", host="2001:db8::7", port=5)
+        event = of_binding(device, "u", 5)
+        self.assertEqual((event.type, event.id, event.at), ("account.registered", "binding:1:7.registered", 5))
+        self.assertEqual((event.project, event.user, event.contact), (1, "u", device.contact))
+        self.assertEqual((event.device, event.source, event.transport), ("Phone", "[2001:db8::7]:5", "udp"))
+        gone = of_binding(device, "u", 6, "expired")
+        self.assertEqual((gone.type, gone.id, gone.reason), ("account.unregistered", "binding:1:7.unregistered", "expired"))
         self.assertEqual(gone.subject, event.subject)
 
     def test_trunk_and_target_that_come_and_go(self):

@@ -9,7 +9,6 @@ from calltrack.events import wiring
 from calltrack.events.derived import of_call
 from calltrack.events.wiring import PRUNE_INTERVAL, Events, recording_links, visit_fields
 from calltrack.testing.store_contract import call_record
-from calltrack.tracking.bindings import AccountEvent
 from calltrack.tracking.model import PoolExhausted, Recording, Visit
 from tests.events.case import BEGAN_MS, EventTestCase
 
@@ -28,15 +27,12 @@ class EventsTests(EventTestCase):
     def types(self):
         return [one.event.type for one in self.successResultOf(self.events.read(0))[1]]
 
-    def test_news_of_devices_trunks_and_pools_are_in_the_log(self):
+    def test_news_of_trunks_and_pools_are_in_the_log(self):
         self.start()
-        news = {"at": 1, "project": 1, "user": "u", "contact": "c", "device": "", "source": "", "transport": "udp"}
-        self.all.account_news(AccountEvent(type="account.registered", **news))
-        self.all.account_news(AccountEvent(type="account.registered", **news))
         self.all.peer_news(PeerEvent(type="trunk.down", at=2, name="provider", reason="silent"))
         self.all.pool_news(PoolExhausted(project=1, scenario=2, visit=3, at=4, numbers=5))
         self.all.pool_news("what is not of its sort")
-        self.assertEqual(self.types(), ["account.registered"] * 2 + ["trunk.down", "pool.exhausted"])
+        self.assertEqual(self.types(), ["trunk.down", "pool.exhausted"])
 
     def test_old_events_are_forgotten_bit_by_bit(self):
         old = [call_record(str(n), BEGAN_MS - 31 * DAY, status="BUSY", ended=BEGAN_MS - 31 * DAY) for n in range(4)]

@@ -52,7 +52,7 @@ class Slow:
     def __init__(self) -> None:
         self.asked: list[Deferred[Any]] = []
 
-    def write(self, saved: list, removed: list) -> Deferred[None]:
+    def write(self, saved: list, removed: list, events: Any = ()) -> Deferred[None]:
         self.asked.append(Deferred())
         return self.asked[-1]
 

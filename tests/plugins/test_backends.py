@@ -162,7 +162,7 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
 
     def test_an_answer_that_is_no_deferred_is_a_bug(self) -> None:
-        self.slow.write = lambda saved, removed: None
+        self.slow.write = lambda saved, removed, events=(): None
         self.failureResultOf(Guarded("x", ILocationStore, self.slow, self.clock).write([], []), StoreUnavailable)
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
 

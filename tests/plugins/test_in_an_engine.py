@@ -25,7 +25,7 @@ class LocationTests(RegistrarTestCase):
         self.stores.locations = Guarded("slow", ILocationStore, self.slow, self.clock)
 
     def tearDown(self) -> None:
-        self.slow.write = lambda saved, removed: succeed(None)
+        self.slow.write = lambda saved, removed, events: succeed(None)
         self.network.run(30)
         super().tearDown()
 
@@ -55,7 +55,7 @@ class LocationTests(RegistrarTestCase):
         self.assertEqual(len(self.registrar.locations), 1)  # memory is ahead; the store is tried again
 
     def test_a_store_with_a_bug_costs_the_same_and_its_traceback_is_logged(self) -> None:
-        self.slow.write = lambda saved, removed: fail(ZeroDivisionError("a bug"))
+        self.slow.write = lambda saved, removed, events: fail(ZeroDivisionError("a bug"))
         self.start()
         phone = self.phone()
         self.ask(phone)

@@ -10,15 +10,19 @@ from calltrack.errors import ConfigErrors, StoreUnavailable
 from calltrack.redis_link import RedisSettings
 from calltrack.storage.redis_locations import BACKEND, RedisLocations
 from calltrack.testing.account_contract import LocationStoreContract, binding
+from calltrack.testing.event_contract import log_in_memory
 from tests.plugins.redis_server import HOST, Redis
 
 
 class RedisCase(TestCase):
     redis: Redis | None = None
 
+    def setUp(self) -> None:
+        self.log = log_in_memory()
+
     def store(self, port: int, **settings) -> RedisLocations:
         url = settings.pop("url", f"redis://{HOST}:{port}/0")
-        store = RedisLocations(reactor, RedisSettings(url=url, **settings))
+        store = RedisLocations(reactor, RedisSettings(url=url, **settings), self.log)
         store.startService()
         self.addCleanup(store.stopService)
         return store

@@ -27,7 +27,7 @@ class RegistrarTestCase(SynchronousTestCase):
         self.now(self.stores.catalog.add_project(Project(id=0, name="Glasses", key="k1")))
         self.account = self.now(self.accounts.set_password(1, PASSWORD))
         self.engine = None
-        self.events = []
+        self.told_up_to = 0  # in the log of events
 
     def now(self, awaited):
         """The result of something that does not wait."""
@@ -45,7 +45,6 @@ class RegistrarTestCase(SynchronousTestCase):
             **(options or {}),
         )
         self.registrar = self.engine.registrar
-        self.registrar.observers.append(self.events.append)
         return self.engine
 
     def tearDown(self):
@@ -93,7 +92,13 @@ class RegistrarTestCase(SynchronousTestCase):
         self.assertEqual(sorted(in_memory, key=lambda b: b.id), sorted(stored, key=lambda b: b.id))
         return [binding.contact for binding in in_memory]
 
+    def logged(self):
+        """The events that are in the log since this was asked last."""
+        self.told_up_to, found = self.now(self.stores.events.read(self.told_up_to))
+        return [one.event for one in found]
+
     def told(self):
         """The events since this was asked last: type, contact, reason."""
-        events, self.events[:] = list(self.events), []
-        return [(event.type.removeprefix("account."), event.contact, event.reason) for event in events]
+        return [
+            (event.type.removeprefix("account."), event.contact, getattr(event, "reason", "")) for event in self.logged()
+        ]

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred, fail, succeed
 
 from calltrack.errors import StoreUnavailable
+from calltrack.registrar import journal
 from tests.registrar.case import RegistrarTestCase
 
 
@@ -170,19 +171,23 @@ class AccountTests(RegistrarTestCase):
     def test_event_tells_device_source_and_transport(self):
         self.start()
         self.registered(self.phone(product=b"Zoiper\x01 5\xff"))
-        (event,) = self.events
+        (event,) = self.logged()
         self.assertEqual(
             (event.type, event.project, event.user, event.device, event.source, event.transport),
             ("account.registered", 1, self.account.user, "Zoiper? 5\N{REPLACEMENT CHARACTER}", "203.0.113.9:5060", "udp"),
         )
 
-    def test_observer_that_fails_costs_nobody_an_answer(self):
+    def test_each_binding_tells_of_its_coming_and_going_under_its_own_id(self):
         self.start()
-        self.registrar.observers.insert(0, lambda event: 1 / 0)
-        self.registered(self.phone())
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertEqual(len(self.told()), 1)
-        del self.registrar.observers[0]
+        phone = self.phone()
+        for _ in range(2):
+            self.registered(phone)
+            self.registered(phone)
+            self.registered(phone, 0)
+        first, gone, second, gone_again = [event.id.rpartition(".") for event in self.logged()]
+        self.assertEqual((first[0], second[0]), (gone[0], gone_again[0]))
+        self.assertNotEqual(first[0], second[0])
+        self.assertEqual((first[2], gone[2]), ("registered", "unregistered"))
 
 
 class Wavering:
@@ -195,21 +200,21 @@ class Wavering:
         self.writes = []
         self._held = []
 
-    def write(self, saved, removed):
+    def write(self, saved, removed, events):
         self.writes.append((saved, removed))
         if self.failing:
             return fail(StoreUnavailable("locked"))
         if not self.holding:
-            return self.store.write(saved, removed)
+            return self.store.write(saved, removed, events)
         waiting = Deferred()
-        self._held.append((waiting, saved, removed))
+        self._held.append((waiting, saved, removed, events))
         return waiting
 
     def release(self):
         self.holding = False
         held, self._held = self._held, []
-        for waiting, saved, removed in held:
-            self.store.write(saved, removed)
+        for waiting, saved, removed, events in held:
+            self.store.write(saved, removed, events)
             waiting.callback(None)
 
     def list(self, project=None):
@@ -260,6 +265,50 @@ class StoreTests(RegistrarTestCase):
         self.network.run(2)
         self.assertEqual(len(self.held()), 1)  # written as soon as that was possible
         self.registered(phone)
+
+    def test_device_that_is_written_later_is_told_then_and_once(self):
+        self.start(stores=self.wavering)
+        phone = self.phone()
+        self.locations.failing = True
+        self.assertEqual(phone.register().status, 503)
+        self.network.run(3)
+        self.assertEqual(self.told(), [])
+        self.locations.failing = False
+        self.network.run(2)
+        self.assertEqual([kind for kind, _, _ in self.told()], ["registered"])
+
+    def test_kill_before_a_binding_is_stored_leaves_neither_it_nor_its_event(self):
+        self.start(stores=self.wavering)
+        phone = self.phone()
+        self.locations.holding = True
+        phone.send_register()
+        phone.send_register(credentials=phone.credentials_for(phone.answer()))
+        self.network.run(0.1)
+        self.restart(stores=self.stores)
+        self.assertEqual((self.held(), self.told()), ([], []))
+        self.registered(phone)
+        self.assertEqual([kind for kind, _, _ in self.told()], ["registered"])
+
+    def test_kill_before_a_removal_is_stored_tells_it_at_the_next_start(self):
+        self.start(stores=self.wavering)
+        phone = self.phone()
+        self.registered(phone, 60)
+        self.locations.holding = True
+        self.network.run(62)
+        self.assertEqual([kind for kind, _, _ in self.told()], ["registered"])
+        self.restart(stores=self.stores)
+        self.assertEqual([(kind, reason) for kind, _, reason in self.told()], [("unregistered", "expired")])
+
+    def test_events_that_wait_for_a_store_are_bounded_and_the_oldest_go(self):
+        self.patch(journal, "MOST_EVENTS", 3)
+        self.start(stores=self.wavering, max_contacts=50)
+        self.locations.failing = True
+        for port in range(5060, 5065):
+            self.assertEqual(self.phone(port=port).register().status, 503)
+        self.locations.failing = False
+        self.network.run(2)
+        self.assertEqual([contact.rpartition(":")[2] for _, contact, _ in self.told()], ["5062", "5063", "5064"])
+        self.assertEqual(len(self.held()), 5)
 
     def test_removal_that_was_not_stored_is_tried_again(self):
         self.start(stores=self.wavering)
