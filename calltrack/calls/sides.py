@@ -6,7 +6,7 @@ from typing import Protocol
 
 from calltrack.calls.events import Acknowledged, Ended, Event, Informed, Referred, Reoffered
 from calltrack.sip.exchanges import Exchange
-from calltrack.sip.invite import InviteUsage
+from calltrack.sip.invite import UNHEARD, InviteUsage
 from calltrack.sip.uri import escape_user
 
 
@@ -46,6 +46,8 @@ class UsageSide:
         """Tell the call nothing any more, and hold on to nothing of it: a side outlives its call for as long
         as its transactions linger."""
         self.call = SILENCE
+        if self.usage is not None:
+            self.usage.user = UNHEARD  # no longer each other's: both are freed without the garbage collector
 
     def reoffered(self, exchange: Exchange) -> None:
         self.call.heard(self, Reoffered(exchange))

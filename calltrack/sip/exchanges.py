@@ -180,6 +180,7 @@ class DialogRequest:
         return True
 
     def _finish(self, response: Response | None, lost: str) -> None:
+        self._transaction = None  # which holds us while it lingers
         self._done(response)
         if lost and self._method not in (b"BYE", b"PRACK", b"NOTIFY"):  # these may come after what they are for is over
             self._usage.peer_lost(lost)

@@ -173,6 +173,7 @@ class InviteUsage:
         if waiting is not None:
             self._stop_resending(waiting)
             waiting.transaction.settle()
+            self._unacked = self._unacked or None  # a call may last for hours
             self._describe(b"", ack.sdp)
             if self._farewell is not None and not self._unacked:
                 self._send_bye(self._farewell)
@@ -200,9 +201,7 @@ class InviteUsage:
             self.agent.respond(transaction, 200, head)
         timers, t1 = self.agent.timers, self.agent.settings.t1
         waiting = Unacknowledged(transaction, cseq, t1, timers.now())
-        if self._unacked is None:
-            self._unacked = {}
-        self._unacked[cseq] = waiting
+        self._unacked = (self._unacked or {}) | {cseq: waiting}
         waiting.resend = timers.after(t1, self._resend_2xx, waiting)
 
     def _resend_2xx(self, waiting: Unacknowledged) -> None:

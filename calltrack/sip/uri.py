@@ -134,7 +134,7 @@ def equivalent(one: URI, other: URI) -> bool:
     )
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)  # From and To of one call, while it is set up: hardly one is met again after that
 def parse_name_addr(value: bytes) -> NameAddr:
     """Parse one name-addr or addr-spec with its parameters; raises MalformedMessage.
 

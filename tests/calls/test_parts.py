@@ -278,6 +278,13 @@ class LadderTests(SynchronousTestCase):
         self.assertEqual(len(ladder.steps()), MAX_STEPS)
         self.assertEqual(ladder.omitted, 50)
 
+    def test_steps_of_all_calls_share_what_is_not_their_own(self):
+        ladders = [Ladder(0.0), Ladder(5.0)]
+        for ladder in ladders:
+            ladder.add(7.5, "caller", True, b"SIP/2.0 200 OK", b"INVITE", True)
+        self.assertIs(*(ladder._what[0] for ladder in ladders))
+        self.assertEqual([ladder.steps()[0].at_ms for ladder in ladders], [7500, 2500])
+
     def test_hostile_start_line_is_cut_and_readable(self):
         ladder = Ladder(0.0)
         ladder.add(0.0123, "caller", False, b"SIP/2.0 200 " + b"\xff" * 500, b"INVITE", False)
