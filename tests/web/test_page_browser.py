@@ -215,6 +215,24 @@ class AccessibilityTests(PageBrowserTestCase):
         self.assertEqual(self.found, [])
         self.assertEqual([paths for paths in self.titles.values() if len(paths) > 1], [])
 
+    async def test_report_is_printed_dark_on_light_whatever_the_theme(self):
+        services = self.service.services
+        project = await services.catalog.add_project("Glasses shop")
+        scenario = await services.catalog.add_scenario("Search ads", project.id, "direct_1", ("office@192.0.2.7",))
+        await fill(self.service.stores, project.id, scenario, NUMBER, services.wall_ms())
+        person = await services.people.add("maria", (Grant(project=None, role="owner"),))
+        await self.go(f"/enter?token={await services.people.link(person.id, 'enter')}")
+        await self.press("Enter")
+        for by_button in (False, True):
+            await self.browser.run("localStorage.setItem('theme', arguments[0])", "dark" if by_button else "")
+            for media, ink in (("screen", "rgb(231, 236, 233)"), ("print", "rgb(28, 35, 32)")):
+                await self.browser.devtools("Emulation.setEmulatedMedia", media=media, features=[{"name": "prefers-color-scheme", "value": "dark"}])
+                if media == "screen":
+                    await self.go(f"/projects/{project.id}")
+                await self.browser.until("getComputedStyle(document.querySelector('.figure')).color", ink)
+                await self.browser.until("document.querySelectorAll('canvas').length", 2)
+            self.assertEqual(await self.browser.value("document.querySelector('.top').checkVisibility()"), False)
+
     async def judge(self, path, theme="light"):
         """What axe-core finds, and what it does not look for: a title of one's own, one main heading and none left out."""
         await self.go(path)

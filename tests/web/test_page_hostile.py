@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from calltrack.access.model import Grant
 from calltrack.testing.store_contract import LADDER, call_record
-from calltrack.tracking.model import Attribution, Candidate
+from calltrack.tracking.model import Attribution, Candidate, LadderStep
 
 from tests.web.test_page_browser import NUMBER, PageBrowserTestCase
 
@@ -26,7 +26,7 @@ class HostileTextTests(PageBrowserTestCase):
         long = "source" + "x" * 2000
         calls = [
             call_record("1" * 32, at, project=project.id, scenario=scenario.id, caller=MARKUP + "9" * 300, target="sip:" + "z" * 300,
-                        trunk="t" * 200, reason="r" * 500, ladder=LADDER, status="ANSWER", answered=at, ringing=at, ended=at + 9000,
+                        trunk="t" * 200, reason="r" * 500, ladder=(*LADDER, LadderStep(86_399_999, "caller", False, "BYE")), status="ANSWER", answered=at, ringing=at, ended=at + 9000,
                         attribution=Attribution(marker=long, visit=7, reason="y" * 300, candidates=(Candidate(visit=7, marker=long, reason="y" * 300),))),
             call_record("2" * 32, at, project=project.id, scenario=scenario.id, caller=f"{TURN}12345", target=f"sip:{TURN}office@x", status="BUSY",
                         ended=at, attribution=Attribution(marker=f"{TURN}direct_{MARKUP}", reason=f"{TURN}why")),
@@ -51,6 +51,8 @@ class HostileTextTests(PageBrowserTestCase):
                 self.assertEqual(await self.browser.value(BEYOND), [], told)
                 self.assertFalse(await self.browser.value(f"document.body.innerText.includes({TURN!r})"), told)
                 self.assertEqual(await self.browser.value("document.querySelectorAll('img[src=x]').length"), 0, told)
+        await self.go(paths[2])
+        self.assertGreaterEqual(await self.browser.value("Math.min(...[...document.querySelectorAll('svg.ladder text')].map((one) => one.getBBox().x))"), 0)
         await self.go(paths[1])
         self.assertIn("\\u202e12345", await self.browser.text("tbody"))
         self.assertLess(await self.browser.value("document.querySelector('tbody').offsetHeight"), 700)

@@ -9,6 +9,7 @@ from calltrack.tracking.model import LadderStep
 US = "calltrack"
 LEFT, GAP, TOP, ROW = 150, 210, 44, 26  # pixels
 HEAD = 7
+TIMES = 90  # where their last digit stands: room for those of a call of a day
 
 
 def drawn(steps: Sequence[LadderStep], caller: str) -> dict[str, Any]:
@@ -34,6 +35,7 @@ def drawn(steps: Sequence[LadderStep], caller: str) -> dict[str, Any]:
             }
         )
     return {
+        "times": TIMES,
         "width": LEFT + GAP * (len(lanes) - 1) + 110,
         "height": TOP + ROW * len(steps) + 12,
         "lanes": [{"name": caller if lane == "caller" else lane, "x": place[lane]} for lane in lanes],

@@ -32,3 +32,4 @@ function draw(place) {
 function drawAll() { for (const place of document.querySelectorAll("[data-chart]")) draw(place); }
 drawAll();
 document.addEventListener("theme", drawAll);
+matchMedia("print").addEventListener("change", drawAll);  // paper is light
