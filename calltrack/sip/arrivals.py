@@ -25,7 +25,7 @@ from calltrack.sip.invitations import is_new_invite
 log = Logger()
 
 PROMPT = 0.1  # seconds that a new INVITE may wait while others always do
-BURST = 0.4  # the same after a time when none waited: a burst is served before its callers ask again (T1)
+BURST = 0.4  # seconds that some must have waited all the time: until then it is a burst, or the engine itself stood still
 STALE = 2.0  # seconds after which it is dropped: its caller has sent it again, and that is another one
 SLICE = 0.003  # seconds for new INVITEs before the reactor, with the media of calls, has its turn again
 MOST = 10_000  # INVITEs that wait, and as many CANCELs
@@ -88,7 +88,7 @@ class _Line:
 
     def patience(self, now: float) -> float:
         """Seconds that those here may wait."""
-        return PROMPT if now - self.none_waited > BURST else BURST
+        return PROMPT if now - self.none_waited > BURST else STALE
 
 
 class Arrivals:
@@ -146,6 +146,8 @@ class Arrivals:
         line = self._line_of(flow)
         now = self._now()
         unread = socket.waited() if socket is not None else 0.0
+        if not line.waiting:
+            line.seen_empty(now)
         if unread > PROMPT:
             line.late_look = now
         if len(line.waiting) - line.cancels < line.most:

@@ -130,7 +130,8 @@ class ArrivalsTests(SynchronousTestCase):
         self.arrive(invite(1), cancel(1))
         self.arrivals.turn()
         self.assertEqual(self.served, [cancel(1), invite(1), cancel(1)])
-        self.arrive(invite(1), cancel(1), waited=1.0)
+        self.arrive(invite(1), cancel(1))
+        self.clock.advance(1.0)
         self.arrivals.turn()
         self.assertEqual((self.late, self.served[3:]), ([invite(1)], [cancel(1)]))
 
@@ -208,7 +209,8 @@ class ArrivalsTests(SynchronousTestCase):
         self.assertEqual(self.outcomes, {})
 
     def test_few_strangers_are_refused_at_once(self):
-        self.arrive(*map(invite, range(MOST_OF_STRANGERS)), waited=1.0, flow=STRANGER)
+        self.arrive(*map(invite, range(MOST_OF_STRANGERS)), flow=STRANGER)
+        self.clock.advance(1.0)
         self.arrivals.turn(Socket(), unread=True)
         self.assertEqual(len(self.late), AT_ONCE_OF_STRANGERS)
 
@@ -232,16 +234,19 @@ class ArrivalsTests(SynchronousTestCase):
         self.assertEqual((self.served[3:], self.late), ([invite(2)], [invite(1)]))
 
     def test_socket_that_was_read_late_once_costs_no_call(self):
+        """As when the host of a virtual machine stops it."""
         for number in range(3):
-            self.arrive(invite(number), waited=BURST * 0.9)
+            self.arrive(invite(number), waited=STALE * 0.9)
             self.arrivals.turn()
             self.clock.advance(BURST * 1.1)
             self.arrivals.turn()
         self.assertEqual((len(self.served), self.late), (3, []))
 
     def test_stale_ones_are_dropped(self):
-        self.arrive(invite(1), waited=STALE + 0.1)
-        self.arrive(invite(2), waited=STALE - 0.1)
+        self.arrive(invite(1))
+        self.clock.advance(0.2)
+        self.arrive(invite(2))
+        self.clock.advance(STALE - 0.1)
         self.arrivals.turn()
         self.assertEqual((self.served, self.late), ([], [invite(2)]))
         self.assertEqual(self.outcomes, {"stale": 1, "refused": 1})
@@ -273,15 +278,17 @@ class ArrivalsTests(SynchronousTestCase):
     def test_log_tells_of_an_overload_once_and_of_its_end(self):
         said = self.said()
         for _ in range(3):
-            self.arrive(invite(1), invite(2), waited=1.0)
+            self.arrive(invite(1), invite(2))
+            self.clock.advance(1.0)
             self.arrivals.turn()
-            self.clock.advance(OVER / 2)
+            self.clock.advance(OVER / 2 - 1.0)
         self.assertEqual([level for level, _ in said], ["warn"])
-        self.clock.advance(OVER / 2)
+        self.clock.advance(OVER / 2 + 1.0)
         self.assertEqual([level for level, _ in said], ["warn", "info"])
         self.assertIn("in 5 s 0 new calls were let in, 6 refused with 503", said[1][1])
         self.clock.advance(10 * OVER)
-        self.arrive(invite(3), waited=1.0)
+        self.arrive(invite(3))
+        self.clock.advance(1.0)
         self.arrivals.turn()
         self.clock.advance(2 * OVER)
         self.assertEqual([level for level, _ in said], ["warn", "info"] * 2)
