@@ -95,7 +95,7 @@ class RussianPageTests(PageTestCase):
         visitor = await self.in_russian()
         answer = await visitor.get(f"/projects/{self.project.id}/calls?visit=abc")
         self.assertEqual(answer.status, 422)
-        self.assertIn("визит: ", answer.text)
+        self.assertIn('id="e-visit">не целое число', answer.text)
         self.assertNotIn("visit: ", answer.text)
 
     async def test_page_of_what_does_not_exist_says_so_in_russian(self):
