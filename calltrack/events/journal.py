@@ -5,83 +5,82 @@ Many a transaction; what the store does not take is kept, within bounds, and tri
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from calltrack.errors import StoreUnavailable
 from calltrack.events.model import Event
 from calltrack.interfaces import IEventStore
+from calltrack.journal import Journal
 from calltrack.timers import Timers
 
 log = Logger()
 
-RETRY = 1.0  # seconds
 MOST_WAITING = 10_000  # events; older ones go first when the store is away for long
 
 
-class Journal:
+class EventsThatWait:
+    """Events that are to be written, in order; the oldest go when there are too many. `whose`: as the log calls them."""
+
+    def __init__(self, whose: str = "events") -> None:
+        self._whose = whose
+        self._events: list[Event] = []
+        self._lost = False  # some, since the store took the last ones
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def add(self, events: list[Event]) -> None:
+        self._events.extend(events)
+        self._keep_within_bounds()
+
+    def put_back(self, events: list[Event]) -> None:
+        """What was taken was not written."""
+        self._events[:0] = events
+        self._keep_within_bounds()
+
+    def take(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+    def written(self) -> None:
+        """What was taken is in the store."""
+        self._lost = False
+
+    def _keep_within_bounds(self) -> None:
+        beyond = len(self._events) - MOST_WAITING
+        if beyond > 0:
+            del self._events[:beyond]
+            if not self._lost:
+                self._lost = True
+                log.critical("{count} {whose} wait for the store already: the oldest ones are lost", count=MOST_WAITING, whose=self._whose)
+
+
+class EventJournal(Journal[list[Event]]):
     """`publish` never waits and never raises."""
 
+    what, meanwhile = "events", "they wait"
+
     def __init__(self, store: IEventStore, timers: Timers) -> None:
+        super().__init__(timers)
         self._store = store
-        self._timers = timers
-        self._waiting: list[Event] = []
-        self._writing = False
-        self._away = False
-        self._lost = 0
-        self._stopped: Deferred[None] | None = None
+        self._waiting = EventsThatWait()
 
     def publish(self, event: Event) -> None:
         """Put `event` into the log soon."""
-        self._waiting.append(event)
-        if len(self._waiting) > MOST_WAITING:
-            del self._waiting[0]
-            self._lost += 1
-            if self._lost == 1:
-                log.critical("{count} events wait for the store already: the oldest ones are lost", count=MOST_WAITING)
-        self._flush(None)
+        self._waiting.add([event])
+        self._flush()
 
-    def stop(self) -> Deferred[None]:
-        """Fires with None when everything is in the log, or the store has refused it once more."""
-        if not self._waiting and not self._writing:
-            return succeed(None)
-        self._stopped = Deferred()
-        stopped = self._stopped
-        self._flush(None)
-        return stopped
+    def _anything(self) -> bool:
+        return bool(self._waiting)
 
-    def _flush(self, _: None) -> None:
-        if self._writing or not self._waiting:
-            return
-        self._writing = True
-        events, self._waiting = self._waiting, []
-        writing = maybeDeferred(self._store.append, events)
-        writing.addCallbacks(self._written, self._refused, errbackArgs=(events,))
-        writing.addErrback(lambda bug: log.failure("going on after events were written failed", failure=bug))
+    def _take(self) -> list[Event]:
+        return self._waiting.take()
 
-    def _written(self, _: None) -> None:
-        self._writing = False
-        if self._away:
-            self._away = False
-            log.info("events can be stored again")
-        self._lost = 0
-        self._flush(None)
-        self._perhaps_stopped()
+    def _write(self, batch: list[Event]) -> Deferred[None]:
+        return self._store.append(batch)
 
-    def _refused(self, failure: Failure, events: list[Event]) -> None:
-        self._writing = False
-        if not self._away:
-            self._away = True
-            if failure.check(StoreUnavailable):
-                log.error("events cannot be stored, they wait: {why}", why=failure.value)
-            else:
-                log.failure("events cannot be stored, they wait", failure=failure)
-        self._waiting = events + self._waiting
-        self._timers.after(RETRY, self._flush)
-        self._perhaps_stopped(given_up=True)
+    def _done(self, batch: list[Event], result: None) -> None:
+        self._waiting.written()
 
-    def _perhaps_stopped(self, given_up: bool = False) -> None:
-        if self._stopped is not None and not self._writing and (given_up or not self._waiting):
-            stopped, self._stopped = self._stopped, None
-            stopped.callback(None)
+    def _put_back(self, batch: list[Event]) -> None:
+        self._waiting.put_back(batch)

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from calltrack.errors import NoSuchObject, StoreUnavailable
 from calltrack.events.derived import of_peer, of_pool
 from calltrack.events.feed import Feed
-from calltrack.events.journal import Journal
+from calltrack.events.journal import EventJournal
 from calltrack.events.model import Event
 from calltrack.events.names import resolve_by
 from calltrack.events.outbox import Outbox, VisitFields, nothing_of_visits
@@ -50,7 +50,7 @@ class Events:
         self._store = store
         self._timers = timers
         self._wall_ms = wall_ms
-        self.journal = Journal(store, timers)
+        self.journal = EventJournal(store, timers)
         self.feeds = [
             Feed(f"sink:{sink.name}", make_sink(sink.kind, sink.options), store, reactor, timers, sink.events)
             for sink in settings.sinks

@@ -21,7 +21,7 @@ from calltrack.events.model import Event
 from calltrack.interfaces import IAccountStore, ILocationStore
 from calltrack.registrar.directory import Directory
 from calltrack.registrar.guard import Guard, is_public
-from calltrack.registrar.journal import Journal
+from calltrack.registrar.journal import BindingJournal
 from calltrack.registrar.keepalive import KeepAlive
 from calltrack.registrar.locations import Entry, Locations
 from calltrack.registrar.offers import Offers, offered_after
@@ -77,7 +77,7 @@ class Registrar:
         self._wall = wall
         self._store = locations
         self._network = network
-        self._journal = Journal(locations, timers)
+        self._journal = BindingJournal(locations, timers)
         self.challenger = Challenger(timers, domain, secret, self.guard, self._refuse, self._counted)
         self._domains = {name.encode() for name in (domain, *settings.domains)}
         self._restored = False

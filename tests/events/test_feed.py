@@ -7,7 +7,7 @@ from twisted.trial.unittest import TestCase
 
 from calltrack.errors import StoreUnavailable
 from calltrack.events.feed import LAST_RETRY, LOOK, PAGE, PATIENCE, Feed
-from calltrack.events.journal import MOST_WAITING, Journal
+from calltrack.events.journal import MOST_WAITING, EventJournal
 from calltrack.storage.url import open_stores
 from calltrack.timers import Timers
 from tests.events.case import EventTestCase, Remembering, trunk_events
@@ -151,7 +151,7 @@ class ThreadedFeedTests(TestCase):
 class JournalTests(EventTestCase):
     def setUp(self):
         super().setUp()
-        self.journal = Journal(self.events, self.timers)
+        self.journal = EventJournal(self.events, self.timers)
 
     def ids(self):
         return [one.event.id for one in self.successResultOf(self.events.read(0))[1]]

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred, fail, succeed
 
 from calltrack.errors import StoreUnavailable
-from calltrack.registrar import journal
+from calltrack.events import journal
 from tests.registrar.case import RegistrarTestCase
 
 
@@ -300,7 +300,7 @@ class StoreTests(RegistrarTestCase):
         self.assertEqual([(kind, reason) for kind, _, reason in self.told()], [("unregistered", "expired")])
 
     def test_events_that_wait_for_a_store_are_bounded_and_the_oldest_go(self):
-        self.patch(journal, "MOST_EVENTS", 3)
+        self.patch(journal, "MOST_WAITING", 3)
         self.start(stores=self.wavering, max_contacts=50)
         self.locations.failing = True
         for port in range(5060, 5065):
