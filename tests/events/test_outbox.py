@@ -303,7 +303,7 @@ class MemoryTests(EventTestCase):
         tracemalloc.stop()
         held = outbox.lines[1].held
         self.assertEqual(len(held), WINDOW)
-        self.assertEqual(len(outbox._outcomes), 0)
+        self.assertLessEqual(len(outbox._outcomes), 1)  # of the one delivery that is tried: it may be gathering yet
         self.assertLess(grown, 500_000)
         self.assertLess(len(outcomes), 24 * HOUR / LAST_PROBE * 2 + 100)
 
