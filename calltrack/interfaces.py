@@ -333,9 +333,10 @@ class IEventStore(Interface):
     def advance(reader: str, seq: int):
         """`reader` has taken everything up to `seq`. Fires with None when that is durable."""
 
-    def prune(before: int, readers):
+    def prune(before: int, readers: dict, overdue: int = 0):
         """Forget some of what happened before `before` (milliseconds since the Unix epoch) and what none of `readers`
-        and no delivery waits for; other readers are forgotten. Fires with how much that was: 0 = there is no more."""
+        and no delivery waits for; and of what happened before `overdue` also what readers wait for. `readers`: the types that
+        each wants, all when empty, by name; others are forgotten. Fires with a `Pruned`, whose count is 0 when there is no more."""
 
 
 class IEventSink(Interface):

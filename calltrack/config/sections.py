@@ -239,6 +239,7 @@ SECTIONS: dict[str, tuple[type, dict[str, Any]]] = {
         EventsSettings,
         {
             "keep": checks.number(0.01, 3650, "days"),
+            "keep_undelivered": checks.number(0, 3650, "days"),
         },
     ),
     "webhooks": (

@@ -16,15 +16,17 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from calltrack.errors import CalltrackError
-from calltrack.events.model import Logged
+from calltrack.events.model import Logged, Lost
 from calltrack.interfaces import IEventSink, IEventStore
 from calltrack.timers import Timer, Timers
+from calltrack.tracking.published import iso_time
 
 log = Logger()
 
 PAGE = 200  # events at once
 PATIENCE = 30.0  # seconds that a sink has to take a page
 FIRST_RETRY, LAST_RETRY = 1.0, 300.0  # seconds after a failure
+DAY_MS = 86_400_000
 LOOK = 1.0  # seconds from one look to the next for what other processes have added
 
 
@@ -42,13 +44,14 @@ class Feed:
         patience: float = PATIENCE,
     ) -> None:
         self.name = name
+        self.types = tuple(types)
         self.delivered = 0  # events
+        self.lost = 0  # events that were forgotten before the sink took them
         self.failing = ""  # why the last page was not taken; "" = it was
         self._sink = sink
         self._store = store
         self._reactor = reactor
         self._timers = timers
-        self._types = tuple(types)
         self._patience = patience
         self._seq: int | None = None
         self._page: list[Logged] = []  # read, not taken yet
@@ -58,6 +61,8 @@ class Feed:
         self._busy: Deferred[None] | None = None
         self._running = False
         self._woken = False
+        self._untold: Lost | None = None  # what was lost since `look`
+        self._warned = False  # that events will be lost
         self._in_thread = False  # a thread is at work on a page, perhaps one that was given up
 
     def start(self) -> None:
@@ -71,6 +76,48 @@ class Feed:
         self._woken = True
         if self._running and self._busy is None and not self._retry:
             self._go(None)
+
+    @property
+    def oldest(self) -> int | None:
+        """When the oldest event happened that the sink has not taken; milliseconds since the Unix epoch."""
+        return min((one.event.at for one in self._page), default=None)
+
+    def forget(self, lost: Lost, before: int) -> None:
+        """Events that the sink has not taken are in the log no more: what happened before `before` (milliseconds since the
+        Unix epoch)."""
+        self.lost += lost.count
+        self._untold = lost if self._untold is None else self._untold + lost
+        self._page = [one for one in self._page if one.event.at >= before]
+        if not self._page and self._timer is not None:
+            self._go(None)
+
+    def look(self, now: int, limit: int) -> None:
+        """Say what was lost, and once when half the time is over within which the sink must take an event. `now`:
+        milliseconds since the Unix epoch; `limit`: milliseconds, 0 = none."""
+        lost, self._untold = self._untold, None
+        if lost is not None:
+            log.error(
+                "event sink {name} has lost {lost.count} events of {first} to {last}: it did not take them within {days:g} days "
+                "([events] keep_undelivered)",
+                name=self.name,
+                lost=lost,
+                first=iso_time(lost.first),
+                last=iso_time(lost.last),
+                days=limit / DAY_MS,
+            )
+        age = now - (now if self.oldest is None else self.oldest)
+        if limit and age >= limit / 2 and not self._warned:
+            self._warned = True
+            log.warn(
+                "event sink {name} is {age:.1f} days behind, and loses what it does not take within {days:g} days: see to it, take it "
+                "out of the configuration, or set [events] keep_undelivered higher. {why}",
+                name=self.name,
+                age=age / DAY_MS,
+                days=limit / DAY_MS,
+                why=self.failing,
+            )
+        elif age < limit / 2 and not self.failing:
+            self._warned = False
 
     async def stop(self) -> None:
         """Give up what is under way, it comes again, and close the sink."""
@@ -99,11 +146,12 @@ class Feed:
         if self._seq is None:
             self._seq = await self._store.position(self.name)
         if not self._page:
-            self._until, self._page = await self._store.read(self._seq, PAGE, self._types)
-        if self._page:
-            await self._give(self._page)
-            self.delivered += len(self._page)
-        more = bool(self._page)
+            self._until, self._page = await self._store.read(self._seq, PAGE, self.types)
+        page = self._page
+        if page:
+            await self._give(page)
+            self.delivered += len(page)
+        more = bool(page)
         if self._until > self._seq:
             self._seq, self._page = self._until, []
             await self._store.advance(self.name, self._seq)

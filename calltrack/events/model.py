@@ -224,6 +224,24 @@ def decode(value: bytes | str) -> AnyEvent:
         raise UnknownEvent(f"an event cannot be read: {error}") from error
 
 
+class Lost(msgspec.Struct, frozen=True):
+    """Events that a reader of the log has not taken and never will: they were forgotten."""
+
+    count: int
+    first: int  # milliseconds since the Unix epoch: when the oldest of them happened
+    last: int  # and the newest
+
+    def __add__(self, other: Lost) -> Lost:
+        return Lost(self.count + other.count, min(self.first, other.first), max(self.last, other.last))
+
+
+class Pruned(msgspec.Struct, frozen=True):
+    """What `IEventStore.prune` has forgotten."""
+
+    count: int  # events, and lines of the delivery log
+    lost: dict[str, Lost] = {}  # by reader
+
+
 class Logged(msgspec.Struct, frozen=True):
     """An event with its place in the log, which grows with each event."""
 

@@ -11,6 +11,7 @@ class EventsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``[events]``: the log that sinks and webhooks are fed from."""
 
     keep: float = 30.0  # days that events and the delivery log are kept
+    keep_undelivered: float = 30.0  # days that events wait for a sink that does not take them; 0 = without end
 
 
 class WebhooksSettings(msgspec.Struct, frozen=True, kw_only=True):

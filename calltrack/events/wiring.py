@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from calltrack.errors import NoSuchObject, StoreUnavailable
 from calltrack.events.derived import of_peer, of_pool
-from calltrack.events.feed import Feed
+from calltrack.events.feed import DAY_MS, Feed
 from calltrack.events.journal import EventJournal
 from calltrack.events.model import Event
 from calltrack.events.names import resolve_by
@@ -28,7 +28,6 @@ from calltrack.timers import Timers
 log = Logger()
 
 PRUNE_INTERVAL = 600.0  # seconds from one look for what is old to the next
-_DAY_MS = 86_400_000
 
 
 class Events:
@@ -46,7 +45,9 @@ class Events:
         wall_ms: Callable[[], int],
         visits: IVisitStore | None = None,
     ) -> None:
-        self._keep_ms = int(settings.events.keep * _DAY_MS)
+        self._keep_ms = int(settings.events.keep * DAY_MS)
+        undelivered = settings.events.keep_undelivered
+        self._undelivered_ms = max(self._keep_ms, int(undelivered * DAY_MS)) if undelivered else 0
         self._store = store
         self._timers = timers
         self._wall_ms = wall_ms
@@ -107,13 +108,21 @@ class Events:
             self._pruning.addErrback(lambda failure: log.failure("forgetting old events failed", failure=failure))
 
     async def _forget_old(self) -> None:
-        more = 0
+        more, now = 0, self._wall_ms()
+        overdue = now - self._undelivered_ms if self._undelivered_ms else 0
         try:
-            more = await self._store.prune(self._wall_ms() - self._keep_ms, [feed.name for feed in self.feeds])
+            pruned = await self._store.prune(now - self._keep_ms, {feed.name: feed.types for feed in self.feeds}, overdue)
+            more = pruned.count
+            for feed in self.feeds:
+                if feed.name in pruned.lost:
+                    feed.forget(pruned.lost[feed.name], overdue)
         except (StoreUnavailable, defer.CancelledError):
             pass  # there is a next time
         finally:
             self._pruning = None
+        if not more:
+            for feed in self.feeds:
+                feed.look(now, self._undelivered_ms)
         if self._running:
             self._timers.after(1.0 if more else PRUNE_INTERVAL, self._prune)
 

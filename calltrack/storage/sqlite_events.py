@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Any, Callable, Iterable, Protocol, Sequence, TypeVar
+from typing import Any, Callable, Iterable, Mapping, Protocol, Sequence, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from calltrack.errors import NoSuchObject, Sentence
-from calltrack.events.model import Event, Logged, UnknownEvent, decode, encode
+from calltrack.events.model import Event, Logged, Lost, Pruned, UnknownEvent, decode, encode
 from calltrack.interfaces import IEventStore
 
 log = Logger()
@@ -64,8 +64,8 @@ class SQLiteEvents:
     def advance(self, reader: str, seq: int) -> Deferred[None]:
         return self._database.write(_advance, reader, seq)
 
-    def prune(self, before: int, readers: Iterable[str]) -> Deferred[int]:
-        return self._database.write(_prune, before, tuple(readers))
+    def prune(self, before: int, readers: Mapping[str, Sequence[str]], overdue: int = 0) -> Deferred[Pruned]:
+        return self._database.write(_prune, before, dict(readers), overdue)
 
 
 def append_events(cursor: sqlite3.Cursor, events: Sequence[Event]) -> None:
@@ -128,20 +128,26 @@ def _advance(cursor: sqlite3.Cursor, reader: str, seq: int) -> None:
     )
 
 
-def _prune(cursor: sqlite3.Cursor, before: int, readers: tuple[str, ...]) -> int:
+def _prune(cursor: sqlite3.Cursor, before: int, readers: dict[str, Sequence[str]], overdue: int) -> Pruned:
     """Forget readers that are gone, old events that nobody waits for, and old lines of the delivery log."""
-    cursor.execute(f"DELETE FROM event_reader WHERE name NOT IN ({', '.join('?' * len(readers))})", readers)
-    kept = cursor.execute("SELECT min(seq) FROM (SELECT seq FROM event_reader UNION ALL SELECT seq FROM webhook)")
-    (needed,) = kept.fetchone()
-    cursor.execute(
-        "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE at < ? AND seq <= ? "
-        "AND seq NOT IN (SELECT seq FROM delivery WHERE dead = 0) LIMIT ?)",
-        (before, last_seq(cursor) if needed is None else needed, PRUNED_AT_ONCE),
-    )
-    pruned = cursor.rowcount
+    cursor.execute(f"DELETE FROM event_reader WHERE name NOT IN ({', '.join('?' * len(readers))})", tuple(readers))
+    places = dict(cursor.execute("SELECT name, seq FROM event_reader"))
+    (planned,) = cursor.execute("SELECT min(seq) FROM webhook").fetchone()
+    last = last_seq(cursor)
+    doomed = cursor.execute(
+        "SELECT seq, type, at FROM event WHERE at < ? AND seq <= ? AND (seq <= ? OR at < ?) "
+        "AND seq NOT IN (SELECT seq FROM delivery WHERE dead = 0) LIMIT ?",
+        (before, last if planned is None else planned, min(places.values(), default=last), overdue, PRUNED_AT_ONCE),
+    ).fetchall()
+    cursor.executemany("DELETE FROM event WHERE seq = ?", [(seq,) for seq, _, _ in doomed])
     (oldest,) = cursor.execute("SELECT min(seq) FROM event").fetchone()
     cursor.execute("DELETE FROM delivery WHERE dead = 1 AND seq < ?", (last_seq(cursor) + 1 if oldest is None else oldest,))
     cursor.execute(
         "DELETE FROM attempt WHERE id IN (SELECT id FROM attempt WHERE at < ? LIMIT ?)", (before, PRUNED_AT_ONCE)
     )
-    return pruned + cursor.rowcount
+    waited = {
+        name: [at for seq, kind, at in doomed if seq > place and (not readers[name] or kind in readers[name])]
+        for name, place in places.items()
+    }
+    lost = {name: Lost(len(times), min(times), max(times)) for name, times in waited.items() if times}
+    return Pruned(len(doomed) + cursor.rowcount, lost)

@@ -9,7 +9,7 @@ from twisted.internet.threads import deferToThread
 from zope.interface.verify import verifyObject
 
 from calltrack.errors import NoSuchObject
-from calltrack.events.model import Event, Logged, TrunkDown, TrunkUp
+from calltrack.events.model import Event, Logged, Lost, Pruned, TrunkDown, TrunkUp
 from calltrack.interfaces import IEventSink, IEventStore
 from calltrack.storage.memory_database import MemoryDatabase
 from calltrack.storage.sqlite_events import SQLiteEvents
@@ -92,25 +92,40 @@ class EventStoreContract:
         start = await store.position(reader="r")
         await store.append(events=[trunk_event("a", at=1), trunk_event("b", at=1), trunk_event("c", at=9)])
         await store.advance(reader="r", seq=start + 1)
-        self.assertEqual(await store.prune(before=5, readers=["r"]), 1)
-        self.assertEqual(await store.prune(before=5, readers=["r"]), 0)
+        self.assertEqual((await store.prune(before=5, readers={"r": ()})).count, 1)
+        self.assertEqual((await store.prune(before=5, readers={"r": ()})).count, 0)
         await store.advance(reader="r", seq=start + 3)
-        self.assertEqual(await store.prune(before=5, readers=["r"]), 1)
+        self.assertEqual((await store.prune(before=5, readers={"r": ()})).count, 1)
         _, found = await store.read(after=0)
         self.assertEqual([one.event.id for one in found], ["c"])
+
+    async def test_what_is_overdue_goes_though_readers_wait_for_it_and_is_counted_for_each(self) -> None:
+        store = await self.make_events()
+        for reader in ("all", "some", "up to date"):
+            await store.position(reader=reader)
+        events = [trunk_event("a", at=1), TrunkDown(id="b", at=2, trunk="x"), trunk_event("c", at=3), trunk_event("d", at=8)]
+        await store.append(events=events)
+        await store.advance(reader="up to date", seq=await store.last())
+        readers = {"all": (), "some": ("trunk.down", "trunk.new"), "up to date": ()}
+        self.assertEqual((await store.prune(before=5, readers=readers)).count, 0)
+        pruned = await store.prune(before=9, readers=readers, overdue=4)
+        self.assertEqual(pruned, Pruned(3, {"all": Lost(3, 1, 3), "some": Lost(1, 2, 2)}))
+        self.assertEqual((await store.prune(before=9, readers=readers, overdue=4)).count, 0)
+        _, found = await store.read(after=await store.position(reader="all"))
+        self.assertEqual([one.event.id for one in found], ["d"])
 
     async def test_reader_that_is_gone_holds_nothing_back(self) -> None:
         store = await self.make_events()
         await store.position(reader="gone")
         await store.append(events=[trunk_event("a", at=1)])
-        self.assertEqual(await store.prune(before=5, readers=["r"]), 1)
+        self.assertEqual((await store.prune(before=5, readers={"r": ()})).count, 1)
         self.assertEqual(await store.position(reader="gone"), await store.last())
 
     async def test_numbers_go_on_when_the_log_was_emptied(self) -> None:
         store = await self.make_events()
         await store.append(events=[trunk_event("a", at=1)])
         last = await store.last()
-        await store.prune(before=5, readers=["r"])
+        await store.prune(before=5, readers={"r": ()})
         self.assertEqual(await store.last(), last)
         await store.append(events=[trunk_event("b")])
         self.assertGreater(await store.last(), last)

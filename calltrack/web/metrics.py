@@ -170,6 +170,10 @@ class Metrics:
         taken = [((name,), feed.delivered) for name, feed in feeds]
         failing = [((name,), int(bool(feed.failing))) for name, feed in feeds]
         yield counter("calltrack_sink_events", "Events that an event sink has taken", taken, ("sink",))
+        behind = [((name,), max(0.0, (now - (feed.oldest or now)) / 1000)) for name, feed in feeds]
+        lost = [((name,), feed.lost) for name, feed in feeds]
+        yield gauge("calltrack_sink_age_seconds", "Age of the oldest event that a sink has not taken", behind, ("sink",))
+        yield counter("calltrack_sink_lost", "Events that were forgotten before a sink took them", lost, ("sink",))
         yield gauge("calltrack_sink_failing", "Whether a sink did not take what it was given last", failing, ("sink",))
         yield gauge("calltrack_records_waiting", "Call records not yet in the database", ledger.waiting)
         yield counter("calltrack_records_lost", "Records for which memory and spool had no room", ledger.lost)

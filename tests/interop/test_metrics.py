@@ -65,7 +65,9 @@ class MetricsTests(InteropTestCase):
             return seen[waiting] >= 2 and seen[age] > 0.5 and seen["calltrack_sink_events_total log"] >= 3
 
         await eventually(grows, "what waits for the webhook gets older")
-        self.assertEqual((await self.read())["calltrack_sink_failing log"], 0)
+        seen = await self.read()
+        self.assertEqual((seen["calltrack_sink_failing log"], seen["calltrack_sink_lost_total log"]), (0, 0))
+        self.assertIn("calltrack_sink_age_seconds log", seen)
 
     async def test_what_is_no_sip_is_counted(self):
         await self.start_engine()

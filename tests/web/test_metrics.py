@@ -1,6 +1,7 @@
 """What is counted, and for whom: figures of calls with a clock of the test, the page over HTTP."""
 
 from ipaddress import ip_network
+from types import SimpleNamespace
 
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.task import Clock
@@ -8,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.test.requesthelper import DummyRequest
 
 from calltrack.tracking.model import CallRecord, MediaFigures, StreamFigures
-from calltrack.web.metrics import MetricsPage, counter, gauge, histogram
+from calltrack.web.metrics import Metrics, MetricsPage, counter, gauge, histogram
 from calltrack.web.metrics_calls import MINUTES, SAMPLE, CallFigures, Histogram, Lateness
 
 
@@ -25,6 +26,24 @@ def record(status="ANSWER", ringing=200, answered=3000, talk=60.0, media=MediaFi
         answer_duration=talk if answered is not None else 0.0,
         media=media,
     )
+
+
+class SinkTests(SynchronousTestCase):
+    def test_sink_that_is_behind_shows_the_age_of_its_oldest_event_and_what_it_lost(self):
+        behind = SimpleNamespace(name="sink:a", delivered=5, failing="no room", oldest=1_000_000, lost=7)
+        up_to_date = SimpleNamespace(name="sink:b", delivered=9, failing="", oldest=None, lost=0)
+        parts = SimpleNamespace(
+            reactor=Clock(),
+            ledger=SimpleNamespace(waiting=0, lost=0),
+            events=SimpleNamespace(feeds=[behind, up_to_date], outbox=SimpleNamespace(lines={})),
+        )
+        families = {family.name: family for family in Metrics(parts, "1", lambda: 1_090_000)._of_stores()}
+
+        def told(name):
+            return {sample.labels["sink"]: sample.value for sample in families[name].samples}
+
+        self.assertEqual(told("calltrack_sink_age_seconds"), {"a": 90.0, "b": 0.0})
+        self.assertEqual(told("calltrack_sink_lost"), {"a": 7, "b": 0})
 
 
 class CallFiguresTests(SynchronousTestCase):
