@@ -63,8 +63,8 @@ def cpu(name: str, rate: int, seconds: float, tries: int = TRIES) -> Result:
 
 
 def sustained(result: Result) -> bool:
-    """No call failed, the rate was reached, and at most one call in a thousand saw a retransmission, that is: 99.9 %
-    were answered in less than half a second."""
+    """No call failed or was refused, the rate was reached, and at most one call in a thousand saw a retransmission, that
+    is: 99.9 % were answered in less than half a second."""
     return (
         result["failed"] == 0
         and result["ok"] == result["calls"]

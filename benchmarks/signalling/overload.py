@@ -20,7 +20,7 @@ import time
 import bench
 import measure
 import peers
-from trial import CALLER, PEER_CORE, SIPP_CORE, Failed, Trial, duration, number
+from trial import CALLER, GOOD, PEER_CORE, REFUSED, SIPP_CORE, Failed, Trial, duration, number
 
 HELD, AFTER = (CALLER[0], 15063), (CALLER[0], 15064)  # where the calls that are held come from, and those afterwards
 STRANGER = ("127.0.0.4", 15065)  # which is no trunk's address
@@ -28,19 +28,23 @@ HELD_RATE = 100  # a second
 PATIENCE = 4.0  # seconds that a caller waits for each answer
 SECONDS_AFTER = 10  # of the load after the flood
 PROMPT = 500.0  # ms from INVITE to 200 that are normal; a retransmission comes as late
-REFUSED, GOOD = "GenericCounter1", "GenericCounter2"  # of flood.xml
 
 
-def trial(name: str, capacity: int, times: float, seconds: float, held: int) -> bench.Result:
-    """One flood at `times` the capacity."""
+def trial(
+    name: str, capacity: int, times: float, seconds: float, held: int, steal: tuple[float, float] | None
+) -> bench.Result:
+    """One flood at `times` the capacity. `steal`: the share of the peer's core that something else takes, and the seconds of
+    its turn."""
     with bench.one_at_a_time(), Trial(peers.find(name), bench.WORK) as running:
         keeping = running.place("held", "held", HELD, HELD_RATE, held, 0, timeout=seconds + 40)
         time.sleep(held / HELD_RATE + 1)
         processes = running.peer_processes()
+        if steal is not None:
+            running.steal(*steal)
         before, memory, began = measure.cpu(processes), measure.memory(processes), time.monotonic()
         cores = measure.core(PEER_CORE), measure.core(SIPP_CORE)
         flood = running.place(
-            "flood", "flood", CALLER, capacity * times, 10_000_000, 1.0, timeout=seconds + 30, patience=PATIENCE
+            "flood", "uac", CALLER, capacity * times, 10_000_000, 1.0, timeout=seconds + 30, patience=PATIENCE
         )
         time.sleep(max(0.0, began + seconds - time.monotonic()))
         wall = (time.monotonic() - began) * 1000
@@ -48,7 +52,7 @@ def trial(name: str, capacity: int, times: float, seconds: float, held: int) -> 
         used = measure.cpu(processes).since(before)[0]
         busy = measure.core(SIPP_CORE).busy - cores[1].busy
         grown = measure.memory(processes).proportional - memory.proportional
-        after = running.place("after", "flood", AFTER, capacity / 2, capacity * SECONDS_AFTER // 2, 1.0, timeout=40)
+        after = running.place("after", "uac", AFTER, capacity / 2, capacity * SECONDS_AFTER // 2, 1.0, timeout=40)
         for process in (after, flood, keeping):
             process.wait(60)
         offered, kept, target = running.statistics("flood"), running.statistics("held"), running.statistics("uas")
@@ -56,6 +60,7 @@ def trial(name: str, capacity: int, times: float, seconds: float, held: int) -> 
         return bench.kept("overload", name, {
             "capacity": capacity,
             "times": times,
+            "stolen": steal[0] if steal is not None else 0,
             "offered": round(number(offered, "TotalCallCreated") / (wall / 1000)),
             "good": round(good),
             "goodput": round(good / capacity, 3),
@@ -81,13 +86,13 @@ def beside_strangers(name: str, capacity: int, times: float, seconds: float) -> 
     with bench.one_at_a_time(), Trial(peers.find(name), bench.WORK) as running:
         processes = running.peer_processes()
         flood = running.place(
-            "strangers", "flood", STRANGER, capacity * times, 10_000_000, 0, timeout=seconds + 40, patience=PATIENCE
+            "strangers", "uac", STRANGER, capacity * times, 10_000_000, 0, timeout=seconds + 40, patience=PATIENCE
         )
         time.sleep(1)
         before, began = measure.cpu(processes), time.monotonic()
         stolen = measure.core(PEER_CORE).stolen
         calls = int(capacity / 2 * seconds)
-        trunk = running.place("trunk", "flood", CALLER, capacity / 2, calls, 1.0, timeout=seconds + 30, patience=PATIENCE)
+        trunk = running.place("trunk", "uac", CALLER, capacity / 2, calls, 1.0, timeout=seconds + 30, patience=PATIENCE)
         time.sleep(max(0.0, began + seconds - time.monotonic()))
         wall = (time.monotonic() - began) * 1000
         flood.send_signal(signal.SIGUSR1)
@@ -133,7 +138,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15, help="of each flood")
     parser.add_argument("--held", type=int, default=200, help="calls that are held meanwhile")
     parser.add_argument("--strangers", action="store_true", help="flood from an address of no trunk, beside a trunk's calls")
+    parser.add_argument("--steal", type=float, nargs=2, metavar=("SHARE", "SECONDS"), help="of the peer's core, each turn")
     chosen = parser.parse_args()
+    if chosen.strangers and chosen.steal:
+        parser.error("--steal goes with the other floods only")
     bench.WORK.mkdir(parents=True, exist_ok=True)
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
@@ -147,7 +155,7 @@ def main() -> None:
         if chosen.strangers:
             bench.show(beside_strangers(chosen.peer, capacity, times, chosen.seconds))
         else:
-            bench.show(trial(chosen.peer, capacity, times, chosen.seconds, chosen.held))
+            bench.show(trial(chosen.peer, capacity, times, chosen.seconds, chosen.held, chosen.steal))
 
 
 if __name__ == "__main__":

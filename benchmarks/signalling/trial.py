@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,6 +25,7 @@ CALLER, PEER, TARGET = ("127.0.0.2", 15061), ("127.0.0.1", 15060), ("127.0.0.3",
 PEER_CORE = int(os.environ.get("PEER_CORE", "0"))
 SIPP_CORE = int(os.environ.get("SIPP_CORE", "1"))
 NUMBERS = range(1000, 2000)
+REFUSED, GOOD = "GenericCounter1", "GenericCounter2"  # of uac.xml
 
 _LOOK = 0.1  # seconds between looks at what sipp has used
 
@@ -90,12 +92,13 @@ class Trial:
         done = self.statistics("uac")
         rates = [number(row, "CallRate(P)") for row in self.rows("uac")]
         steady = sorted(rates[2 : -3 - int(hold)] or rates or [0.0])
-        answered = int(number(done, "SuccessfulCall(C)"))
+        answered, refused = int(number(done, f"{GOOD}(C)")), int(number(done, f"{REFUSED}(C)"))
         per_call = 1 / answered if answered else float("nan")
         return {
             "rate": rate,
             "calls": calls,
             "ok": answered,
+            "refused": refused,
             "failed": int(number(done, "FailedCall(C)")),
             "rate_seen": round(steady[len(steady) // 2], 1),
             "retransmissions": int(
@@ -130,6 +133,10 @@ class Trial:
             "-max_retrans", 7, "-recv_timeout", int(patience * 1000), "-timeout", int(timeout), "%s:%d" % self._target,
             name=name,
         )  # fmt: skip
+
+    def steal(self, share: float, period: float) -> subprocess.Popen:
+        """Take a share of the peer's core away from it, `period` seconds being a turn, until the trial ends."""
+        return self._start([sys.executable, str(HERE / "steal.py"), *map(str, (PEER_CORE, share, period))], PEER_CORE, "steal", {})
 
     def statistics(self, name: str) -> dict[str, str]:
         """The last line of the statistics of the sipp called `name`."""

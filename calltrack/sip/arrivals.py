@@ -77,14 +77,8 @@ class _Line:
         self.waiting: deque[tuple[float, bytes, Flow]] = deque()  # when it came, what, over what
         self.cancels = 0  # among them
         self.none_waited = clock.seconds()  # when it was last seen empty
-        self.late_look = float("-inf")  # when a socket was last read late
         self.outcomes: Counter[str] = Counter()
         self.episode = Episode(clock, self.outcomes, OUTCOMES[1:], begins, ends)
-
-    def seen_empty(self, now: float) -> None:
-        """Nothing waits here; but something may in a socket, if those are read late again and again."""
-        if now - self.late_look > BURST:
-            self.none_waited = now
 
     def patience(self, now: float) -> float:
         """Seconds that those here may wait."""
@@ -144,14 +138,11 @@ class Arrivals:
 
     def _wait(self, data: bytes, flow: Flow, socket: UDPSocket | None) -> None:
         line = self._line_of(flow)
-        now = self._now()
-        unread = socket.waited() if socket is not None else 0.0
         if not line.waiting:
-            line.seen_empty(now)
-        if unread > PROMPT:
-            line.late_look = now
+            line.none_waited = self._now()
         if len(line.waiting) - line.cancels < line.most:
-            line.waiting.append((now - unread, data, flow))
+            unread = socket.waited() if socket is not None else 0.0
+            line.waiting.append((self._now() - unread, data, flow))
         elif flow.reliable:  # it comes once
             self._refuse(line, [(data, flow)])
         else:
@@ -187,7 +178,7 @@ class Arrivals:
                 break
         for line in self._lines:
             if not line.waiting:
-                line.seen_empty(now)
+                line.none_waited = now
             elif self._next_turn is None:
                 self._next_turn = self._clock.callLater(0, self._turn_again)
 
