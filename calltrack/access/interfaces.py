@@ -69,8 +69,9 @@ class IAccessStore(Interface):
     def remove_links(person: int):
         """Delete the `Link`s of a person; fires with None."""
 
-    def note(entry):
-        """Append an `AuditEntry`, its id to be assigned. Fires with None."""
+    def note(entry, since: int = 0):
+        """Append an `AuditEntry`, its id to be assigned; of the oldest that are from before `since` (milliseconds since the
+        Unix epoch), delete some: more than one. Fires with None."""
 
     def audit(project: int | None = None, limit: int = 100, before: int | None = None):
         """Fires with the latest `AuditEntry`s of a project, or all, newest first; `before`: with smaller ids only."""

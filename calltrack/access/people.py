@@ -21,6 +21,7 @@ from calltrack.tracking.visit_limits import neighbourhood
 IDLE = 12 * 3600_000  # milliseconds without a request that end a session
 LONGEST = 14 * 24 * 3600_000  # milliseconds that a session lasts at most
 SEEN_EVERY = 300_000  # milliseconds between two notes of a session's use
+DAY = 86_400_000  # milliseconds
 LINK_LIFE = 72 * 3600_000  # milliseconds that a one-time link works
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._+@-]{1,99}\Z")
@@ -39,14 +40,17 @@ class WrongPassword(NotAllowed):
 
 
 class People:
-    """The people in `store`. `wall_ms`: milliseconds since the Unix epoch. Every method is a coroutine and may raise
-    StoreUnavailable."""
+    """The people in `store`. `wall_ms`: milliseconds since the Unix epoch; `keep`: days that the log of changes is kept, 0 =
+    for ever. Every method is a coroutine and may raise StoreUnavailable."""
 
-    def __init__(self, store: IAccessStore, wall_ms: Callable[[], int], passwords: Passwords, guard: LogInGuard) -> None:
+    def __init__(
+        self, store: IAccessStore, wall_ms: Callable[[], int], passwords: Passwords, guard: LogInGuard, keep: float = 0.0
+    ) -> None:
         self._store = store
         self._wall_ms = wall_ms
         self._passwords = passwords
         self._guard = guard
+        self._keep_ms = round(keep * DAY)
 
     # The first one
 
@@ -265,10 +269,10 @@ class People:
     # The log of changes
 
     async def note(self, who: str, what: str, project: int | None = None, detail: str = "", address: str = "") -> None:
-        """Append to the log of changes."""
-        await self._store.note(
-            AuditEntry(at=self._wall_ms(), who=who, what=what, project=project, detail=detail[:500], address=address)
-        )
+        """Append to the log of changes; what is too old to be kept goes with that, a few at a time."""
+        now = self._wall_ms()
+        entry = AuditEntry(at=now, who=who, what=what, project=project, detail=detail[:500], address=address)
+        await self._store.note(entry, now - self._keep_ms if self._keep_ms else 0)
 
     async def audit(self, project: int | None = None, limit: int = 100, before: int | None = None) -> list[AuditEntry]:
         """The latest entries of a project, or all, newest first."""

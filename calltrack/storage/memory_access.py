@@ -24,6 +24,7 @@ class MemoryAccess:
         self._sessions: dict[str, Session] = {}
         self._links: dict[str, Link] = {}
         self._audit: list[AuditEntry] = []
+        self._last_entry = 0  # its id
 
     def add_key(self, key: APIKey) -> Deferred[APIKey]:
         return self._catalog.snapshot().addCallback(self._add_key, key)
@@ -98,8 +99,10 @@ class MemoryAccess:
         self._links = {key: one for key, one in self._links.items() if one.person != person}
         return succeed(None)
 
-    def note(self, entry: AuditEntry) -> Deferred[None]:
-        self._audit.append(replace(entry, id=len(self._audit) + 1))
+    def note(self, entry: AuditEntry, since: int = 0) -> Deferred[None]:
+        self._last_entry += 1
+        self._audit = [known for known in self._audit if known.at >= since]
+        self._audit.append(replace(entry, id=self._last_entry))
         return succeed(None)
 
     def audit(self, project: int | None = None, limit: int = 100, before: int | None = None) -> Deferred[list[AuditEntry]]:

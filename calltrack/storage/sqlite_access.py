@@ -15,6 +15,8 @@ from calltrack.errors import InvalidField, NoSuchObject, Sentence
 from calltrack.access.interfaces import IAccessStore
 from calltrack.storage.sqlite import Database
 
+FORGOTTEN_AT_ONCE = 20  # entries of the log of changes, with each new one
+
 _encoder = msgspec.json.Encoder()
 _keys = msgspec.json.Decoder(APIKey)
 _people = msgspec.json.Decoder(Person)
@@ -88,10 +90,8 @@ class SQLiteAccess:
             _execute, "DELETE FROM one_time_link WHERE json_extract(value, '$.person') = ?", person
         )
 
-    def note(self, entry: AuditEntry) -> Deferred[None]:
-        return self._database.write(
-            _execute, "INSERT INTO audit (project, value) VALUES (?, ?)", entry.project, _json(entry)
-        )
+    def note(self, entry: AuditEntry, since: int = 0) -> Deferred[None]:
+        return self._database.write(_note, entry, since)
 
     def audit(self, project: int | None = None, limit: int = 100, before: int | None = None) -> Deferred[list[AuditEntry]]:
         return self._database.look(_audit, project, limit, before)
@@ -196,6 +196,14 @@ def _take_link(cursor: sqlite3.Cursor, link: str) -> Link | None:
     taken = _one(cursor, "SELECT value FROM one_time_link WHERE id = ?", link, _links)
     cursor.execute("DELETE FROM one_time_link WHERE id = ?", (link,))
     return taken
+
+
+def _note(cursor: sqlite3.Cursor, entry: AuditEntry, since: int) -> None:
+    cursor.execute("INSERT INTO audit (project, value) VALUES (?, ?)", (entry.project, _json(entry)))
+    cursor.execute(
+        "DELETE FROM audit WHERE id IN (SELECT id FROM audit ORDER BY id LIMIT ?) AND json_extract(value, '$.at') < ?",
+        (FORGOTTEN_AT_ONCE, since),
+    )
 
 
 def _audit(cursor: sqlite3.Cursor, project: int | None, limit: int, before: int | None) -> list[AuditEntry]:

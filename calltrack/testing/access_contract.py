@@ -134,6 +134,17 @@ class AccessStoreContract:
         left = [name for name in "abc" if await store.link(link=name) is not None]
         self.assertEqual(left, ["a", "c"])
 
+    async def test_changes_that_are_too_old_go_with_new_ones_and_no_id_is_given_twice(self) -> None:
+        store, _ = await self.make_access()
+        for at in (1, 2, 3, 8):
+            await store.note(entry=AuditEntry(at=at, who="maria", what="x"))
+        newest = (await store.audit(limit=1))[0].id
+        for at in (9, 10, 11):
+            await store.note(entry=AuditEntry(at=at, who="maria", what="x"), since=5)
+        found = await store.audit()
+        self.assertEqual([entry.at for entry in found], [11, 10, 9, 8])
+        self.assertEqual([entry.id - newest for entry in found], [3, 2, 1, 0])
+
     async def test_log_of_changes_is_read_backwards_in_pages(self) -> None:
         store, _ = await self.make_access()
         for at in range(5):

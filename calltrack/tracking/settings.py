@@ -14,7 +14,7 @@ class VisitSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PrivacySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """``[privacy]``: days that fields of a visit are kept; 0 = as long as the visit."""
+    """``[privacy]``: days that fields of a visit are kept; 0 = as long as the visit. And the log of changes."""
 
     address: float = 30.0  # of the browser
     user_agent: float = 90.0
@@ -23,3 +23,4 @@ class PrivacySettings(msgspec.Struct, frozen=True, kw_only=True):
     utm: float = 0.0
     click_id: float = 90.0
     visits: float = 0.0  # whole visits; 0 = for ever
+    changes: float = 730.0  # what people have changed, and when they logged in; 0 = for ever

@@ -68,7 +68,7 @@ def make_services(
         accounts=Accounts(stores.accounts, stores.locations, sip.domain),
         calls=CallLog(stores.records),
         keys=Keys(stores.access, wall_ms),
-        people=People(stores.access, wall_ms, Passwords(reactor), LogInGuard(reactor.seconds)),
+        people=People(stores.access, wall_ms, Passwords(reactor), LogInGuard(reactor.seconds), settings.privacy.changes),
         wall_ms=wall_ms,
         domain=sip.domain,
         listen=sip.listen,
