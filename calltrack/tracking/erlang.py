@@ -17,12 +17,3 @@ def erlang_b(numbers: int, load: float) -> float:
     for count in range(1, numbers + 1):  # B(n) = A B(n-1) / (n + A B(n-1))
         blocked = load * blocked / (count + load * blocked)
     return blocked
-
-
-def numbers_for(load: float, share: float) -> int:
-    """How many numbers keep the share of visitors without one at or under `share`."""
-    blocked, count = 1.0, 0
-    while blocked > share and count < MOST:
-        count += 1
-        blocked = load * blocked / (count + load * blocked)
-    return count
