@@ -107,6 +107,16 @@ def listening(transport: str, host: str, port: int) -> bool:
     return any(row[1] == local and (transport == "udp" or row[3] == "0A") for row in rows)
 
 
+def unread(ports: range) -> bool:
+    """Whether something lies unread in a UDP socket of these ports, at whatever address."""
+    for table in ("/proc/net/udp", "/proc/net/udp6"):
+        with open(table) as rows:
+            for row in map(str.split, list(rows)[1:]):
+                if int(row[1].rpartition(":")[2], 16) in ports and int(row[4].partition(":")[2], 16):
+                    return True
+    return False
+
+
 _BLOCK = 4  # ports: a program takes the ones after its own, baresip for TLS, sipp for RTCP and video
 _PORTS = range(23000, 32000, _BLOCK)
 _KINDS = (socket.SOCK_STREAM, socket.SOCK_DGRAM)

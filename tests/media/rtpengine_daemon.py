@@ -26,6 +26,7 @@ class RTPEngine(Child):
         self.port = port or free_port(CONTROL)
         low = 10000 + os.getpid() % 24 * 400
         low, high = ports or (low, low + 399)
+        self.ports = range(low, high + 1)
         interfaces = [part for host in hosts for part in ("--interface", host)]
         arguments = [
             *("--foreground", "--log-stderr", "--log-level=5", "--table=-1"),

@@ -19,7 +19,7 @@ from calltrack.media.rtpengine_settings import NodeAddress, RTPEngineSettings
 from calltrack.media.settings import MediaSettings
 from calltrack.testing.media_contract import MediaRelayContract
 from calltrack.testing.media_peers import RelayCase, rtp
-from tests.interop.processes import eventually
+from tests.interop.processes import eventually, unread
 from tests.media.rtpengine_daemon import CONTROL, RTPEngine
 
 
@@ -58,7 +58,8 @@ class DaemonCase(TestCase):
             await self.relay.idle()
 
     async def arrived(self) -> None:
-        """The node's one thread has read what was there before it was asked, before it reads what comes after it answered."""
+        """Commands are another thread's than packets are, so an answer to one says nothing of what lies in the sockets."""
+        await eventually(lambda: not unread(self.daemon.ports), "rtpengine reads what has come")
         for node in self.relay.nodes.nodes:
             await node.ping()
 
