@@ -9,7 +9,7 @@ import os
 from typing import Any, Callable
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -111,6 +111,8 @@ class Upkeep:
         self._ledger.add_ladder(msgspec.structs.replace(record, recording=recording))
 
     def _failed(self, failure: Failure, words: str) -> None:
+        if failure.check(CancelledError):
+            return  # the store is being closed: the next start finds what is left
         if failure.check(CalltrackError, OSError):
             log.error(words, problem=failure.value)
         else:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 
+from twisted.internet.defer import CancelledError, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -62,6 +63,11 @@ class UpkeepCase(SynchronousTestCase):
 
 
 class CrashTests(UpkeepCase):
+    def test_engine_that_is_stopped_meanwhile_leaves_the_rest_to_the_next_start(self):
+        self.ledger.list = lambda limit: fail(CancelledError())
+        self.started()
+        self.assertEqual(self.flushLoggedErrors(), [])
+
     def test_file_that_was_open_is_finished_and_its_record_says_so(self):
         path = self.part(f"{DAY}/call1.wav", SECOND * 3)
         with open(path + files.PART, "ab") as file:
