@@ -19,8 +19,8 @@ def use_monotonic_time(reactor: Any) -> None:
 def spare_the_collector() -> None:
     """Let Python's cycle collector look at what is new, rarely at everything. Calls leave no cycles, but transactions
     linger 32 s by the RFC, so at hundreds of calls a second a full collection would find nothing and stop the engine
-    for 300 ms. Looks at few objects at a time cost a call as much as looks at many, but each stops the engine, and the
-    media it relays, for less."""
+    for 300 ms. Looks at few objects at a time cost a call no less than looks at many, but each stops the engine, and the
+    media it relays, for a shorter time."""
     gc.freeze()
     gc.set_threshold(10_000, 1000, 1000)
 

@@ -105,7 +105,8 @@ class Feed:
                 last=iso_time(lost.last),
                 days=limit / DAY_MS,
             )
-        age = now - (now if self.oldest is None else self.oldest)
+        oldest = self.oldest
+        age = now - oldest if oldest is not None else 0
         if limit and age >= limit / 2 and not self._warned:
             self._warned = True
             log.warn(

@@ -2,7 +2,7 @@
 
 While packets are rare the reactor wakes us for each. When they come faster than `_DENSE` apart the loop stops asking
 to be woken and looks by itself after each rest, as a network card's driver does: waking up costs more than relaying.
-A look takes what comes while it lasts, too. That half of the packets hardly waits, so that the other may rest longer.
+A look takes what comes while it lasts, too. Those packets hardly wait, so that the others may wait longer.
 
 Knows the reactor, the epoll and the plain path of a packet; everything else is the lane's.
 """

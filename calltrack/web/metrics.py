@@ -164,13 +164,13 @@ class Metrics:
         ledger, now = self._parts.ledger, self._wall_ms()
         lines = [(str(id), line) for id, line in self._parts.events.outbox.lines.items()]
         waiting = [((id,), len(line.held)) for id, line in lines]
-        ages = [((id,), max(0.0, (now - (line.oldest or now)) / 1000)) for id, line in lines]
+        ages = [((id,), _age(now, line.oldest)) for id, line in lines]
         down = [((id,), int(line.down)) for id, line in lines]
         feeds = [(feed.name.removeprefix("sink:"), feed) for feed in self._parts.events.feeds]
         taken = [((name,), feed.delivered) for name, feed in feeds]
         failing = [((name,), int(bool(feed.failing))) for name, feed in feeds]
         yield counter("calltrack_sink_events", "Events that an event sink has taken", taken, ("sink",))
-        behind = [((name,), max(0.0, (now - (feed.oldest or now)) / 1000)) for name, feed in feeds]
+        behind = [((name,), _age(now, feed.oldest)) for name, feed in feeds]
         lost = [((name,), feed.lost) for name, feed in feeds]
         yield gauge("calltrack_sink_age_seconds", "Age of the oldest event that a sink has not taken", behind, ("sink",))
         yield counter("calltrack_sink_lost", "Events that were forgotten before a sink took them", lost, ("sink",))
@@ -180,6 +180,11 @@ class Metrics:
         yield gauge("calltrack_outbox_waiting", "Deliveries of a webhook in memory", waiting, ("webhook",))
         yield gauge("calltrack_outbox_age_seconds", "Age of the oldest event not delivered", ages, ("webhook",))
         yield gauge("calltrack_outbox_down", "Whether a webhook's endpoint is taken for down", down, ("webhook",))
+
+
+def _age(now: int, oldest: int | None) -> float:
+    """Seconds since `oldest`; both in milliseconds since the Unix epoch. None: nothing waits."""
+    return max(0.0, (now - (oldest or now)) / 1000)
 
 
 def _labelled(counts: dict[str, Any]) -> list[tuple[tuple[str], Any]]:

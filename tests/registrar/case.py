@@ -70,6 +70,11 @@ class RegistrarTestCase(SynchronousTestCase):
     def trunk(self):
         return Peer(self.network, "198.51.100.7")
 
+    def asks(self, phone):
+        """A REGISTER with the right password is on its way; nobody waits for its answer."""
+        phone.send_register()
+        phone.send_register(credentials=phone.credentials_for(phone.answer()))
+
     def registered(self, phone, *arguments, **options):
         """The answer to a registration that succeeds."""
         answer = phone.register(*arguments, **options)

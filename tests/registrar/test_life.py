@@ -235,8 +235,7 @@ class StoreTests(RegistrarTestCase):
         self.start(stores=self.wavering)
         phone = self.phone()
         self.locations.holding = True
-        phone.send_register()
-        phone.send_register(credentials=phone.credentials_for(phone.answer()))
+        self.asks(phone)
         phone.expect_nothing(3)
         self.locations.release()
         self.assertEqual(phone.answer().status, 200)
@@ -246,8 +245,7 @@ class StoreTests(RegistrarTestCase):
         phones = [self.phone(port=5060 + n) for n in range(20)]
         self.locations.holding = True
         for phone in phones:
-            phone.send_register()
-            phone.send_register(credentials=phone.credentials_for(phone.answer()))
+            self.asks(phone)
         self.network.run(0.1)
         self.locations.release()
         self.assertEqual([phone.answer().status for phone in phones], [200] * 20)
@@ -281,8 +279,7 @@ class StoreTests(RegistrarTestCase):
         self.start(stores=self.wavering)
         phone = self.phone()
         self.locations.holding = True
-        phone.send_register()
-        phone.send_register(credentials=phone.credentials_for(phone.answer()))
+        self.asks(phone)
         self.network.run(0.1)
         self.restart(stores=self.stores)
         self.assertEqual((self.held(), self.told()), ([], []))
@@ -333,8 +330,7 @@ class StoreTests(RegistrarTestCase):
         self.start(stores=self.wavering)
         phone = self.phone()
         self.locations.holding = True
-        phone.send_register()
-        phone.send_register(credentials=phone.credentials_for(phone.answer()))
+        self.asks(phone)
         self.network.run(0.1)
         stopping = self.registrar.stop()
         self.assertNoResult(stopping)
@@ -346,8 +342,7 @@ class StoreTests(RegistrarTestCase):
         self.start(stores=self.wavering)
         phone = self.phone()
         self.locations.holding = True
-        phone.send_register()
-        phone.send_register(credentials=phone.credentials_for(phone.answer()))
+        self.asks(phone)
         self.network.run(0.1)
         self.now(self.accounts.disable(1))
         self.network.run(0.3)
